@@ -1,0 +1,98 @@
+/**
+ * Every error this plugin throws, with its code and HTTP status.
+ *
+ * Messages say what to do. None of them ever holds a secret, a token or a value from a session: field names, option
+ * names and limits are all they mention.
+ */
+import createError from '@fastify/error'
+
+/** An option or a `SESSION_*` variable is missing, malformed or contradicts another one. Thrown at boot. */
+export const OptionError = createError<[string, string]>('SESSION_OPTION_INVALID', 'fastify-live-session: %s: %s', 500)
+
+/**
+ * The store did not answer in time, refused the command or is not connected. Nothing is known to have been stored.
+ * Answered with `Retry-After`; the browser's cookie is left alone, so the session goes on when the store is back.
+ */
+export const StoreUnavailableError = createError<[string]>('SESSION_STORE_UNAVAILABLE',
+  'The session store is not available (%s). Try again shortly.', 503)
+
+/**
+ * The session ended (logout, expiry, regeneration, a new secret) while this request was changing it. The change was
+ * dropped: a session that ended never comes back.
+ */
+export const GoneError = createError('SESSION_GONE',
+  'The session ended while this request was changing it; nothing was stored. Load the page again.', 409)
+
+/** The key of this session holds something that is not a session record (another Redis type, for example). */
+export const RecordError = createError<[string]>('SESSION_RECORD_INVALID',
+  'The stored record of this session cannot be used: %s. It was left as it is for inspection.', 500)
+
+/** JSON cannot carry the value (`undefined` in an array, NaN, a function, a symbol, a cycle, a BigInt, a Map, …). */
+export const ValueError = createError<[string, string]>('SESSION_VALUE_INVALID',
+  'Session field "%s" cannot be stored: %s.', 500)
+
+/** The name cannot be a data field: reserved, too long, or not well-formed Unicode. */
+export const NameError = createError<[string, string]>('SESSION_NAME_INVALID',
+  'Session field name "%s" cannot be used: %s.', 500)
+
+/** The value does not fit the option `schema`. */
+export const SchemaError = createError<[string, string]>('SESSION_SCHEMA_MISMATCH',
+  'Session field "%s" does not fit the schema: %s.', 500)
+
+/** The value is nested deeper than the option `maxDepth` allows. */
+export const DepthError = createError<[string, number]>('SESSION_VALUE_TOO_DEEP',
+  'Session field "%s" is nested deeper than maxDepth (%d).', 500)
+
+/** One field, name and stored text together, is larger than the option `maxFieldSize` allows. */
+export const FieldSizeError = createError<[string, number]>('SESSION_FIELD_TOO_LARGE',
+  'Session field "%s" is larger than maxFieldSize (%d bytes). Keep big data in a database and its key in the session.', 500)
+
+/** The record would hold more data fields than the option `maxFields` allows. */
+export const FieldCountError = createError<[number]>('SESSION_TOO_MANY_FIELDS',
+  'The session would hold more than maxFields (%d) fields; nothing was stored.', 500)
+
+/** The record would be larger than the option `maxRecordSize` allows. */
+export const RecordSizeError = createError<[number]>('SESSION_RECORD_TOO_LARGE',
+  'The session would be larger than maxRecordSize (%d bytes); nothing was stored.', 500)
+
+/** `incr` met a stored value that is not a number. The field is as it was. */
+export const NotANumberError = createError<[string]>('SESSION_NOT_A_NUMBER',
+  'Session field "%s" does not hold a number and was not incremented.', 500)
+
+/** `incr` would leave the range in which numbers are exact (2^53-1), or the limits that the schema sets. */
+export const NumberRangeError = createError<[string]>('SESSION_NUMBER_RANGE',
+  'Session field "%s" would leave the range of exact numbers (2^53-1) or of its schema and was not incremented.', 500)
+
+/** `update(fn)` lost the race against other writers on every attempt. The field is as the others left it. */
+export const ConflictError = createError<[string, number]>('SESSION_UPDATE_CONFLICT',
+  'Session field "%s" was changed by others during all %d attempts to update it.', 409)
+
+/** A property was assigned that belongs to the session object itself. */
+export const ReservedPropertyError = createError<[string, string]>('SESSION_PROPERTY_RESERVED',
+  'session.%s belongs to the session object. To store data under that name call session.set(\'%s\', value).', 500)
+
+/** `request.session = …` with anything but `null`, which ends the session. */
+export const AssignmentError = createError<[string]>('SESSION_NOT_ASSIGNABLE',
+  'request.%s cannot be replaced. Assign its properties, or null to end the session.', 500)
+
+/** A timeout given to `idleTimeout` or `remember()` is no usable number of seconds. */
+export const TimeoutError = createError<[string, string]>('SESSION_TIMEOUT_INVALID', 'session.%s: %s.', 500)
+
+/** A change came after the response was sent, when nothing saves it any more. */
+export const SealedError = createError('SESSION_SEALED',
+  'The response is sent and the session saved: this change would be lost. Write with session.live instead.', 500)
+
+/** A new cookie would be needed, but the response's headers are already sent. */
+export const HeadersSentError = createError('SESSION_HEADERS_SENT',
+  'The headers of this response are sent, so no cookie can be set: create, regenerate or rotate the session earlier.', 500)
+
+/** The session was looked at before the plugin's own `onRequest` hook loaded it. */
+export const TooEarlyError = createError<[string]>('SESSION_TOO_EARLY',
+  'request.%s is not loaded yet: register the session plugin before the hooks that use it.', 500)
+
+/** The route was registered with `{ session: false }` and writes to the session all the same. */
+export const DisabledError = createError('SESSION_DISABLED',
+  'This route has config.session = false: its session is empty and cannot be changed.', 500)
+
+/** Every class above is one of these at run time: `code` tells them apart. */
+export type SessionError = InstanceType<typeof OptionError>

@@ -1,0 +1,184 @@
+/**
+ * The Fastify wiring: the decorators, `onRequest` and `onSend`. What happens in between is the session's business.
+ */
+import fastifyCookie from '@fastify/cookie'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import fp from 'fastify-plugin'
+import { SessionCookie, varyByCookie } from './cookie/cookie.js'
+import { DUPLICATE, findCookie } from './cookie/header.js'
+import { TokenSigner } from './cookie/token.js'
+import { AssignmentError, StoreUnavailableError, TooEarlyError } from './errors.js'
+import { resolveOptions, type SessionOptions } from './options.js'
+import { sessionProxy } from './session/proxy.js'
+import { FieldSchema } from './session/schema.js'
+import { Session, type RouteSession, type SessionInstance } from './session/session.js'
+import type { Session as PublicSession } from './session/types.js'
+import { Sessions } from './sessions.js'
+import { connectStore } from './store/connect.js'
+import { seldom } from './seldom.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The session of this request; see `Session`. `null` assigned to it ends the session. */
+    session: PublicSession
+  }
+  interface FastifyInstance {
+    /** Sessions from outside a request; see `Sessions`. */
+    sessions: Sessions
+  }
+  interface FastifyContextConfig {
+    /**
+     * `false`: no cookie is read and Redis is not asked; the session is empty and cannot be changed.
+     * `{ touch: false }`: requests to this route do not extend the session.
+     */
+    session?: RouteSession
+  }
+}
+
+/** A request as this instance of the plugin decorates it. */
+type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | null>
+
+async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): Promise<void> {
+  const options = resolveOptions(given, process.env)
+  const { decoratorName } = options
+  for (const warning of options.warnings) fastify.log.warn(`${decoratorName}: ${warning}`)
+
+  const warn = seldom()
+  const cookie = await makeCookie(fastify, options.cookie)
+  const signer = new TokenSigner(options.secrets)
+  const instance: SessionInstance = {
+    store: await connectStore(fastify, options.redis, { prefix: options.prefix, timeout: options.timeout }),
+    rules: options.rules,
+    fieldRules: {
+      maxDepth: options.maxDepth,
+      maxFieldSize: options.maxFieldSize,
+      schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
+      onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
+    },
+    signer,
+    cookie,
+    persistent: options.cookie.persistent
+  }
+
+  // One property each, known from the start, so that requests keep one shape.
+  const kSession = Symbol(`${decoratorName} of the request`)
+  const kReply = Symbol(`${decoratorName}: reply of the request`)
+  fastify.decorateRequest(kSession, null)
+  fastify.decorateRequest(kReply, null)
+  fastify.decorateRequest(decoratorName, { getter: getSession, setter: setSession } as { getter: () => unknown })
+  fastify.decorate(`${decoratorName}s`, new Sessions(instance.store))
+  fastify.addHook('onRequest', loadSession)
+  fastify.addHook('onSend', saveSession)
+
+  function sessionOf (request: Decorated): Session {
+    const session = request[kSession] as Session | null
+    if (session !== null) return session
+    const reply = request[kReply] as FastifyReply | null
+    if (reply === null) throw new TooEarlyError(decoratorName)
+    return (request[kSession] = new Session(instance, request, reply, request.routeOptions.config.session))
+  }
+
+  function getSession (this: FastifyRequest): PublicSession {
+    const session = sessionOf(this as Decorated)
+    return session.view ??= sessionProxy(session)
+  }
+
+  function setSession (this: FastifyRequest, value: unknown): void {
+    if (value !== null && value !== undefined) throw new AssignmentError(decoratorName)
+    sessionOf(this as Decorated).endLater()
+  }
+
+  /** Loads the session where, and only where, a cookie came that this plugin issued. */
+  function loadSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    (request as Decorated)[kReply] = reply
+    const header = request.raw.headers.cookie
+    const value = header === undefined ? undefined : findCookie(header, cookie.name)
+    if (value === undefined || request.routeOptions.config.session === false) {
+      done()
+      return
+    }
+    const session = sessionOf(request as Decorated)
+    session.noteCookie()
+    if (value === DUPLICATE) {
+      warn('duplicate', () => { request.log.warn('several session cookies came in one request; all were ignored (cookie tossing?)') })
+      done()
+      return
+    }
+    const token = signer.verify(value)
+    if (token === undefined) {
+      done()
+      return
+    }
+    session.begin(token).then((reused) => {
+      if (reused) request.log.warn({ sessionId: token.id }, 'a session was ended: a secret was used that had been renewed before (theft?)')
+      done()
+    }, (error: Error) => {
+      refuse(reply, error)
+      done(error)
+    })
+  }
+
+  /** Saves what changed, before the first byte of the response leaves. */
+  function saveSession (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error?: Error | null, payload?: unknown) => void): void {
+    const session = (request as Decorated)[kSession] as Session | null
+    if (session === null) {
+      done()
+      return
+    }
+    if (session.view !== undefined) varyByCookie(reply)
+    if (session.sealed || !session.unsaved) {
+      session.seal()
+      conclude(reply, session)
+      done()
+      return
+    }
+    const failed = statusOf(reply, payload) >= 500 && !options.saveOnError
+    session.finish(failed).then(() => {
+      session.seal()
+      conclude(reply, session)
+      done()
+    }, (error: Error) => {
+      // Fastify answers with the error now, and comes here again with that answer.
+      session.seal()
+      refuse(reply, error)
+      done(error)
+    })
+  }
+
+  /** The last look at a response that is about to leave. */
+  function conclude (reply: FastifyReply, session: Session): void {
+    if (reply.statusCode === 503 && session.failure !== undefined) refuse(reply, session.failure)
+    else cookie.settle(reply)
+  }
+
+  /** An answer that the store made impossible: no cookie, and a hint when to come again. */
+  function refuse (reply: FastifyReply, error: Error): void {
+    cookie.withdraw(reply)
+    if (!(error instanceof StoreUnavailableError)) return
+    // Spread over a few seconds, so that everybody does not come back in the same one.
+    reply.header('retry-after', String(1 + Math.floor(Math.random() * 3)))
+    reply.header('cache-control', 'no-store')
+  }
+}
+
+/**
+ * The cookie, by the serializer of @fastify/cookie. That plugin is registered in a context of its own: applications may
+ * register theirs, with their options, before or after this one.
+ */
+async function makeCookie (fastify: FastifyInstance, options: ConstructorParameters<typeof SessionCookie>[0]): Promise<SessionCookie> {
+  let cookie: SessionCookie | undefined
+  if (fastify.hasDecorator('serializeCookie')) return new SessionCookie(options, fastify.serializeCookie)
+  await fastify.register(async (context) => {
+    await context.register(fastifyCookie)
+    cookie = new SessionCookie(options, context.serializeCookie)
+  })
+  return cookie!
+}
+
+/** A handler may also answer with a web `Response`, whose status Fastify takes over after this hook. */
+function statusOf (reply: FastifyReply, payload: unknown): number {
+  return Object.prototype.toString.call(payload) === '[object Response]' ? (payload as { status: number }).status : reply.statusCode
+}
+
+/** Server-side sessions for Fastify 5, kept in Redis. */
+export default fp(sessionPlugin, { fastify: '5.x', name: 'fastify-live-session' })

@@ -1,0 +1,145 @@
+/**
+ * Live attributes: the typed view of a field in the store, and gathering what is asked in one turn into one round trip.
+ */
+import { ConflictError, ValueError } from '../errors.js'
+import { refusalError } from './refusal.js'
+import { decode, decodeJson } from '../store/codec.js'
+import { isReserved } from '../store/record.js'
+import { isRefusal } from '../store/operations.js'
+import type { Operation, OperationResult, ReplaceResult, Rules } from '../store/store.js'
+import type { Fields } from './fields.js'
+import type { NumberRange } from './schema.js'
+import type { LiveAttribute, LiveAttributes } from './types.js'
+
+/** What live attributes need of their session. */
+export interface LiveSession {
+  /** The snapshot of the request as it is now; another one after a regeneration. */
+  readonly fields: Fields
+  /** The limits, for error messages. */
+  readonly rules: Rules
+  /** Sends an operation to the store, together with others of this turn. */
+  operate (operation: Operation): Promise<OperationResult>
+  /** What the schema allows a number in this field to be. */
+  rangeOf (name: string): NumberRange
+}
+
+/** How often `update` tries before it gives up: each failure means that another writer succeeded. */
+const UPDATE_ATTEMPTS = 10
+
+/** The live attributes of a session: any property name is a field's name. */
+export function liveAttributes (session: LiveSession): LiveAttributes {
+  return new Proxy(Object.create(null) as object, {
+    get: (_, name) => typeof name === 'string' ? new Attribute(session, name) : undefined,
+    set: () => false,
+    defineProperty: () => false,
+    has: (_, name) => typeof name === 'string' && session.fields.get(name) !== undefined,
+    ownKeys: () => [],
+    getOwnPropertyDescriptor: () => undefined
+  }) as LiveAttributes
+}
+
+class Attribute implements LiveAttribute {
+  readonly #session: LiveSession
+  readonly #name: string
+
+  constructor (session: LiveSession, name: string) {
+    this.#session = session
+    this.#name = name
+  }
+
+  get raw (): Promise<Buffer | null> {
+    // Metadata are not data: to everybody who asks for them as a field, they are absent.
+    if (isReserved(this.#name)) return Promise.resolve(null)
+    return this.#operate({ type: 'get', field: this.#name }) as Promise<Buffer | null>
+  }
+
+  get str (): Promise<string> {
+    return this.#text().then((text) => {
+      const value = text === undefined ? '' : decode(text)
+      return typeof value === 'string' ? value : text ?? ''
+    })
+  }
+
+  get int (): Promise<number> {
+    return this.str.then((text) => {
+      const number = /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : Number.NaN
+      return Number.isSafeInteger(number) ? number : 0
+    })
+  }
+
+  get bool (): Promise<boolean> {
+    return this.#text().then((text) => text === 'true' || text === 'True')
+  }
+
+  get json (): Promise<unknown> {
+    return this.#text().then((text) => {
+      const value = text === undefined ? undefined : decodeJson(text)
+      return value === undefined ? {} : value
+    })
+  }
+
+  get none (): Promise<boolean> {
+    return this.raw.then((raw) => raw === null)
+  }
+
+  async get (): Promise<unknown> {
+    const text = await this.#text()
+    return text === undefined ? undefined : this.#session.fields.decode(this.#name, text)
+  }
+
+  async set (value: unknown): Promise<void> {
+    if (value === undefined) await this.delete()
+    else await this.#operate({ type: 'set', field: this.#name, text: this.#encode(value) })
+  }
+
+  async setIfAbsent (value: unknown): Promise<boolean> {
+    return await this.#operate({ type: 'setIfAbsent', field: this.#name, text: this.#encode(value) }) === true
+  }
+
+  async incr (by: number = 1): Promise<number> {
+    if (!Number.isFinite(by)) throw new ValueError(this.#name, 'incr takes a finite number')
+    // Checks the name as every write does; the number itself is checked by the store.
+    this.#session.fields.assertWritable(this.#name)
+    const { min, max } = this.#session.rangeOf(this.#name)
+    return Number(await this.#operate({ type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))
+  }
+
+  async delete (): Promise<boolean> {
+    this.#session.fields.assertWritable(this.#name)
+    return await this.#operate({ type: 'delete', field: this.#name }) === true
+  }
+
+  async take (): Promise<unknown> {
+    this.#session.fields.assertWritable(this.#name)
+    const raw = await this.#operate({ type: 'take', field: this.#name }) as Buffer | null
+    return raw === null ? undefined : this.#session.fields.decode(this.#name, raw.toString())
+  }
+
+  async update (fn: (value: unknown) => unknown): Promise<unknown> {
+    this.#session.fields.assertWritable(this.#name)
+    // What this request knows is the first guess: where nobody was faster, one round trip is all it takes.
+    let current = this.#session.fields.textOf(this.#name)
+    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
+      const value = fn(current === null ? undefined : this.#session.fields.decode(this.#name, current))
+      const text = value === undefined ? null : this.#encode(value)
+      const result = await this.#operate({ type: 'replace', field: this.#name, expected: current, text }) as ReplaceResult
+      if (result.done) return value
+      current = result.current
+    }
+    throw new ConflictError(this.#name, UPDATE_ATTEMPTS)
+  }
+
+  #encode (value: unknown): string {
+    return this.#session.fields.encode(this.#name, value)
+  }
+
+  async #text (): Promise<string | undefined> {
+    return (await this.raw)?.toString()
+  }
+
+  async #operate (operation: Operation): Promise<OperationResult> {
+    const result = await this.#session.operate(operation)
+    if (isRefusal(result)) throw refusalError(result.refused, this.#name, this.#session.rules)
+    return result
+  }
+}

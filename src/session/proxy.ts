@@ -1,0 +1,113 @@
+/**
+ * The property view: data fields as plain properties, next to the session's own properties and methods.
+ *
+ * Own names win when reading, so no stored field can replace a method; assigning to one throws. Everything else is data,
+ * whatever it is called: `__proto__`, `constructor`, `toString` and `then` mean nothing special here.
+ */
+import { inspect, type InspectOptions } from 'node:util'
+import { ReservedPropertyError } from '../errors.js'
+import type { Session } from './session.js'
+import type { Session as PublicSession, SessionMethods } from './types.js'
+
+/** The session's own names; those with `true` are methods. */
+const OWN: Readonly<Record<keyof SessionMethods, boolean>> = Object.assign(Object.create(null) as object, {
+  id: false,
+  isNew: false,
+  createdAt: false,
+  lastAccessedAt: false,
+  expiresAt: false,
+  idleTimeout: false,
+  live: false,
+  get: true,
+  set: true,
+  has: true,
+  data: true,
+  toJSON: true,
+  save: true,
+  reload: true,
+  touch: true,
+  clear: true,
+  destroy: true,
+  rotate: true,
+  regenerate: true,
+  remember: true
+})
+
+type Name = keyof SessionMethods
+
+/** A proxy has to have a target. This one keeps the session where no name can reach it. */
+class Target {
+  readonly #session: Session
+
+  constructor (session: Session) {
+    this.#session = session
+  }
+
+  static session (target: Target): Session {
+    return target.#session
+  }
+
+  [inspect.custom] (_depth: number, options: InspectOptions): string {
+    const session = this.#session
+    return `Session ${inspect({ id: session.id, isNew: session.isNew, ...session.data() }, options)}`
+  }
+}
+
+const HANDLER: ProxyHandler<Target> = {
+  get (target, name) {
+    const session = Target.session(target)
+    if (typeof name === 'symbol') return symbolProperty(name)
+    const method = OWN[name as Name]
+    if (method === undefined) return session.get(name)
+    const own = session[name as Name] as unknown
+    return method ? (own as (...args: unknown[]) => unknown).bind(session) : own
+  },
+
+  set (target, name, value) {
+    if (typeof name === 'symbol') return false
+    if (name === 'idleTimeout') Target.session(target).idleTimeout = value as number
+    else if (name in OWN) throw new ReservedPropertyError(name, name)
+    else Target.session(target).set(name, value)
+    return true
+  },
+
+  deleteProperty (target, name) {
+    if (typeof name === 'symbol') return true
+    if (name in OWN) throw new ReservedPropertyError(name, name)
+    Target.session(target).set(name, undefined)
+    return true
+  },
+
+  has (target, name) {
+    return typeof name === 'string' && Target.session(target).has(name)
+  },
+
+  ownKeys (target) {
+    return Target.session(target).names()
+  },
+
+  getOwnPropertyDescriptor (target, name) {
+    const value = typeof name === 'string' ? Target.session(target).get(name) : undefined
+    return value === undefined ? undefined : { value, enumerable: true, configurable: true, writable: true }
+  },
+
+  defineProperty (target, name, descriptor) {
+    return 'value' in descriptor && (HANDLER.set as NonNullable<ProxyHandler<Target>['set']>)(target, name, descriptor.value, undefined)
+  },
+
+  getPrototypeOf: () => Object.prototype,
+  setPrototypeOf: () => false,
+  preventExtensions: () => false
+}
+
+/** The object that applications see as `request.session`. */
+export function sessionProxy (session: Session): PublicSession {
+  return new Proxy(new Target(session), HANDLER) as unknown as PublicSession
+}
+
+/** Without these, `${request.session}` in a log line would throw. */
+function symbolProperty (name: symbol): unknown {
+  if (name === Symbol.toStringTag) return 'Session'
+  if (name === Symbol.toPrimitive) return () => '[object Session]'
+  return undefined
+}

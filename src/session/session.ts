@@ -1,0 +1,670 @@
+/**
+ * The session of one request: where it stands, what it changed, and how that gets into the store.
+ *
+ * The store's operations of one session run one after the other, in the order of the calls. What the response needs (a
+ * cookie to issue or to clear) happens as soon as the store has done its part, never before.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SessionCookie } from '../cookie/cookie.js'
+import { open, seal } from '../cookie/successor.js'
+import { digestOf, newId, newSecret, type Token, type TokenSigner } from '../cookie/token.js'
+import { DisabledError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { isRefusal } from '../store/operations.js'
+import { CREATED_AT, LAST_ACCESSED_AT, LIFETIME, PERSISTENT, SEALED, SESSION_TTL } from '../store/record.js'
+import type { LoadedRecord, Operation, OperationResult, Rules, Settings, Store, Write, Written } from '../store/store.js'
+import { Batch } from './batch.js'
+import { Fields, type FieldRules } from './fields.js'
+import { liveAttributes, type LiveSession } from './live.js'
+import { refusalError } from './refusal.js'
+import type { NumberRange } from './schema.js'
+import type { Callback, LiveAttributes, RememberOptions, Session as PublicSession } from './types.js'
+
+/** What all sessions of one plugin instance share. */
+export interface SessionInstance {
+  readonly store: Store
+  readonly rules: Rules
+  readonly fieldRules: FieldRules
+  readonly signer: TokenSigner
+  readonly cookie: SessionCookie
+  /** The option `cookie.persistent`. */
+  readonly persistent: boolean
+}
+
+/** What a route's `config.session` says. */
+export type RouteSession = false | { touch?: boolean } | undefined
+
+/** How often a new id is tried. Two equal ids of 128 random bits mean a broken generator. */
+const CREATE_ATTEMPTS = 3
+
+const EXACT_RANGE: NumberRange = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }
+
+export class Session implements LiveSession {
+  readonly #instance: SessionInstance
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #route: RouteSession
+
+  /**
+   * new: no record backs it. stored: one does. gone: one did, and ended while this request was using it; nothing can be
+   * saved any more, because whatever came in between (logout, another login) shall stand.
+   */
+  #state: 'new' | 'stored' | 'gone' = 'new'
+  #id: string | undefined
+  #secret = ''
+  #digest = ''
+  /** The record as loaded. */
+  #loaded: LoadedRecord | undefined
+  /** The store's clock and the milliseconds that the record had left, in the store's last answer. */
+  #clock = { now: 0, ttl: 0 }
+  #createdAt: number | undefined
+  #fields: Fields
+  #settings: Settings | undefined
+  #persistent: boolean
+  #touch = false
+  #rotating = false
+  #ending = false
+  /** The record that this session replaces: it ends when the new one is stored. */
+  #replaced: { id: string, digest: string, carried: boolean } | undefined
+  /** A new token is to be issued as soon as nothing can go wrong any more. */
+  #tokenDue = false
+  #renewalDue = false
+  #cookieCame = false
+  #failure: Error | undefined
+  /** The record could not be loaded: this session is neither anonymous nor anything else. */
+  #unreadable = false
+  #sealed = false
+  #live: LiveAttributes | undefined
+  #batch: Batch | undefined
+  /** The store operation under way; the next one waits for it. It never rejects. */
+  #busy: Promise<void> | undefined
+
+  constructor (instance: SessionInstance, request: FastifyRequest, reply: FastifyReply, route: RouteSession) {
+    this.#instance = instance
+    this.#request = request
+    this.#reply = reply
+    this.#route = route
+    this.#persistent = instance.persistent
+    this.#fields = new Fields(instance.fieldRules)
+  }
+
+  // ---- For the plugin's hooks. The proxy shows none of this to applications.
+
+  /** What applications see; made when somebody looks at the session. */
+  view: PublicSession | undefined
+
+  /** Takes note that a cookie of ours came, whatever it is worth: `destroy()` clears it. */
+  noteCookie (): void {
+    this.#cookieCame = true
+  }
+
+  /**
+   * Looks up the record of a genuine token.
+   *
+   * @returns whether the record was ended because an old secret was used again
+   * @throws StoreUnavailableError, RecordError; reading the session throws the same from then on
+   */
+  async begin (token: Token): Promise<boolean> {
+    this.#cookieCame = true
+    this.#unreadable = true
+    const loaded = await this.#call(this.#instance.store.load(token.id, token.digest, this.#touches, this.#instance.rules))
+    this.#unreadable = false
+    if (loaded === undefined) return false
+    if (loaded.standing === 'reused') return true
+    this.#adopt(token, loaded)
+    return false
+  }
+
+  /**
+   * Whether saving at the end of the request has anything to do. Asked first, because for most requests it has not.
+   */
+  get unsaved (): boolean {
+    return this.#batch !== undefined || this.#busy !== undefined || this.#renewalDue || this.#ending || this.#touch ||
+      this.#rotating || this.#tokenDue || this.#settings !== undefined || this.#replaced !== undefined || !this.#fields.pristine
+  }
+
+  /**
+   * Saves at the end of the request.
+   *
+   * @param failed the handler failed: what it changed is dropped
+   * @throws what `save` throws
+   */
+  async finish (failed: boolean): Promise<void> {
+    this.#flush()
+    while (this.#busy !== undefined) await this.#busy
+    if (failed) this.#discard()
+    await this.#commit()
+    if (this.#renewalDue && !this.#headersSent) await this.#renew()
+  }
+
+  /** From now on changes would be lost: they throw. */
+  seal (): void {
+    this.#sealed = true
+  }
+
+  get sealed (): boolean {
+    return this.#sealed
+  }
+
+  /** Ends the session when it is saved: `request.session = null`. */
+  endLater (): void {
+    this.#assertWritable()
+    this.#ending = true
+    this.#fields.clear()
+  }
+
+  /** The error of the store that failed this request, if one did. */
+  get failure (): Error | undefined {
+    return this.#failure
+  }
+
+  // ---- For live attributes.
+
+  get fields (): Fields {
+    return this.#fields
+  }
+
+  get rules (): Rules {
+    return this.#instance.rules
+  }
+
+  rangeOf (name: string): NumberRange {
+    return this.#instance.fieldRules.schema?.rangeOf(name) ?? EXACT_RANGE
+  }
+
+  async operate (operation: Operation): Promise<OperationResult> {
+    this.#assertReadable()
+    if (operation.type !== 'get' && this.#route === false) throw new DisabledError()
+    if (this.#batch === undefined) {
+      this.#batch = new Batch()
+      queueMicrotask(() => { this.#flush() })
+    }
+    if (operation.type !== 'get' && 'field' in operation) {
+      for (const change of this.#fields.changesOf(operation.field)) this.#batch.precede(change)
+    }
+    return await this.#batch.add(operation)
+  }
+
+  // ---- For applications; documented in types.ts.
+
+  get id (): string {
+    this.#assertReadable()
+    if (this.#id === undefined) this.#newIdentity()
+    return this.#id!
+  }
+
+  get isNew (): boolean {
+    this.#assertReadable()
+    return this.#state === 'new'
+  }
+
+  get createdAt (): Date | undefined {
+    this.#assertReadable()
+    return toDate(this.#createdAt ?? this.#meta(CREATED_AT))
+  }
+
+  get lastAccessedAt (): Date | undefined {
+    this.#assertReadable()
+    if (this.#state === 'new') return undefined
+    const extended = this.#loaded === undefined || this.#loaded.touched
+    return toDate(extended ? this.#clock.now : this.#meta(LAST_ACCESSED_AT))
+  }
+
+  get expiresAt (): Date | undefined {
+    this.#assertReadable()
+    return this.#state === 'new' ? undefined : toDate(this.#clock.now + this.#clock.ttl)
+  }
+
+  get idleTimeout (): number {
+    this.#assertReadable()
+    return this.#settings?.idleTimeout ?? this.#meta(SESSION_TTL) ?? this.#instance.rules.idleTimeout / 1000
+  }
+
+  set idleTimeout (seconds: number) {
+    this.#assertWritable()
+    assertTimeout('idleTimeout', seconds)
+    this.#settings = { ...this.#settings, idleTimeout: seconds }
+  }
+
+  get live (): LiveAttributes {
+    return this.#live ??= liveAttributes(this)
+  }
+
+  get (key: string): unknown {
+    this.#assertReadable()
+    return this.#fields.get(key)
+  }
+
+  set (key: string, value: unknown): void {
+    this.#assertWritable()
+    this.#fields.set(key, value)
+  }
+
+  has (key: string): boolean {
+    return this.get(key) !== undefined
+  }
+
+  /** Names of the data fields. */
+  names (): string[] {
+    this.#assertReadable()
+    return this.#fields.names()
+  }
+
+  data (): Record<string, unknown> {
+    const data: Record<string, unknown> = {}
+    for (const name of this.names()) {
+      // Assigning would call the setter of __proto__ where the field has that name.
+      Object.defineProperty(data, name, { value: this.#fields.get(name), enumerable: true, configurable: true, writable: true })
+    }
+    return data
+  }
+
+  toJSON (): Record<string, unknown> {
+    return this.data()
+  }
+
+  save (callback?: Callback): Promise<void> {
+    this.#assertReadable()
+    this.#flush()
+    return settle(this.#enqueue(() => this.#commit()), callback)
+  }
+
+  reload (callback?: Callback): Promise<void> {
+    this.#assertReadable()
+    this.#flush()
+    return settle(this.#enqueue(() => this.#reload()), callback)
+  }
+
+  touch (): void {
+    this.#assertWritable()
+    this.#touch = true
+  }
+
+  clear (): void {
+    this.#assertWritable()
+    this.#fields.clear()
+  }
+
+  destroy (callback?: Callback): Promise<void> {
+    this.#assertReadable()
+    this.#flush()
+    return settle(this.#enqueue(() => this.#end()), callback)
+  }
+
+  rotate (callback?: Callback): Promise<void> {
+    this.#assertWritable()
+    if (this.#state === 'stored') {
+      this.#assertCookiePossible()
+      this.#rotating = true
+    }
+    return settle(Promise.resolve(), callback)
+  }
+
+  regenerate (keys?: readonly string[] | Callback, callback?: Callback): Promise<void> {
+    if (typeof keys === 'function') return this.regenerate([], keys)
+    this.#assertWritable()
+    this.#assertCookiePossible()
+    const carried = (keys ?? []).map((key) => [key, this.#fields.get(key)] as const).filter(([, value]) => value !== undefined)
+    const replaced = this.#state === 'new' ? this.#replaced : { id: this.#id!, digest: this.#digest, carried: carried.length > 0 }
+    this.#becomeNew()
+    this.#replaced = replaced
+    for (const [key, value] of carried) this.#fields.set(key, value)
+    return settle(Promise.resolve(), callback)
+  }
+
+  remember ({ idleTimeout, lifetime }: RememberOptions = {}): void {
+    this.#assertWritable()
+    if (idleTimeout !== undefined) assertTimeout('remember() idleTimeout', idleTimeout)
+    if (lifetime !== undefined) assertTimeout('remember() lifetime', lifetime)
+    const { rules } = this.#instance
+    const total = lifetime ?? this.#settings?.lifetime ?? this.#meta(LIFETIME) ?? rules.lifetime / 1000
+    const idle = idleTimeout ?? this.idleTimeout
+    if (total < idle) throw new TimeoutError('remember()', `the lifetime (${total} s) is shorter than the idle timeout (${idle} s); give both`)
+    this.#settings = { ...this.#settings, ...(idleTimeout !== undefined && { idleTimeout }), ...(lifetime !== undefined && { lifetime }), persistent: true }
+  }
+
+  // ---- Inside.
+
+  get #touches (): boolean {
+    return this.#route === undefined || this.#route === false || this.#route.touch !== false
+  }
+
+  get #headersSent (): boolean {
+    // The answer to a WebSocket upgrade is written by hand and takes no cookie.
+    return this.#reply.raw.headersSent || (this.#request as { ws?: boolean }).ws === true
+  }
+
+  #assertReadable (): void {
+    if (this.#unreadable) throw this.#failure ?? new StoreUnavailableError('the session is still being loaded')
+  }
+
+  #assertWritable (): void {
+    this.#assertReadable()
+    if (this.#route === false) throw new DisabledError()
+    if (this.#sealed) throw new SealedError()
+  }
+
+  #assertCookiePossible (): void {
+    if (this.#headersSent) throw new HeadersSentError()
+  }
+
+  /** A number among the metadata of the loaded record. */
+  #meta (name: string): number | undefined {
+    const text = this.#loaded?.fields.get(name)
+    return text === undefined ? undefined : Number(text)
+  }
+
+  #adopt (token: Token, loaded: LoadedRecord): void {
+    this.#id = token.id
+    this.#secret = token.secret
+    this.#digest = token.digest
+    this.#state = 'stored'
+    this.#loaded = loaded
+    this.#clock = loaded
+    this.#fields = new Fields(this.#instance.fieldRules, loaded.fields)
+    if (loaded.standing === 'superseded') this.#passOnSuccessor(loaded)
+    else if (loaded.standing === 'due') this.#renewalDue = true
+    if (loaded.touched && loaded.fields.get(PERSISTENT) === '1') this.#persistent = true
+    // A persistent cookie has to outlive the extension; one with an old signature has to outlive its key.
+    else if (!token.outdated && !(loaded.touched && this.#persistent)) return
+    if (loaded.standing !== 'superseded') this.#issueToken()
+  }
+
+  /** Everybody who still comes with the old secret is given the same successor. */
+  #passOnSuccessor (loaded: LoadedRecord): void {
+    const sealed = loaded.fields.get(SEALED)
+    const successor = sealed === undefined ? undefined : open(this.#id!, this.#secret, sealed)
+    if (successor === undefined) return
+    this.#persistent ||= loaded.fields.get(PERSISTENT) === '1'
+    this.#issueToken(successor)
+  }
+
+  /** Routine renewal. It is nobody's wish, so its failure is nobody's failure: the next request tries again. */
+  async #renew (): Promise<void> {
+    this.#renewalDue = false
+    const offered = newSecret()
+    try {
+      const sealed = await this.#instance.store.renew(this.#id!, this.#digest, digestOf(offered), seal(this.#id!, this.#secret, offered))
+      const successor = sealed === undefined ? undefined : open(this.#id!, this.#secret, sealed)
+      if (successor === undefined) return
+      this.#persistent ||= this.#loaded?.fields.get(PERSISTENT) === '1'
+      this.#issueToken(successor)
+    } catch (error) {
+      this.#request.log.warn({ sessionId: this.#id, code: (error as { code?: string }).code }, 'the session secret could not be renewed; the next request will try again')
+    }
+  }
+
+  #newIdentity (): void {
+    this.#id = newId()
+    this.#secret = newSecret()
+    this.#digest = digestOf(this.#secret)
+  }
+
+  #becomeNew (): void {
+    this.#state = 'new'
+    this.#id = undefined
+    this.#loaded = undefined
+    this.#createdAt = undefined
+    this.#fields = new Fields(this.#instance.fieldRules)
+    this.#settings = undefined
+    this.#persistent = this.#instance.persistent
+    this.#touch = this.#rotating = this.#ending = this.#tokenDue = this.#renewalDue = false
+    this.#replaced = undefined
+  }
+
+  #discard (): void {
+    this.#fields.discard()
+    this.#settings = undefined
+    this.#touch = this.#rotating = this.#ending = false
+    if (this.#state === 'new') this.#replaced = undefined
+  }
+
+  /** Runs a store operation of this session after those that were asked for before. */
+  #enqueue<T> (operation: () => Promise<T>): Promise<T> {
+    const result = this.#busy === undefined ? operation() : this.#busy.then(operation)
+    const busy = result.then(nothing, nothing).then(() => {
+      if (this.#busy === busy) this.#busy = undefined
+    })
+    this.#busy = busy
+    return result
+  }
+
+  /** Waits for the store and remembers if it failed. */
+  async #call<T> (answer: Promise<T>): Promise<T> {
+    try {
+      return await answer
+    } catch (error) {
+      this.#failure = error as Error
+      throw error
+    }
+  }
+
+  /** Sends the live operations that were gathered in this turn. */
+  #flush (): void {
+    const batch = this.#batch
+    if (batch === undefined) return
+    this.#batch = undefined
+    void this.#enqueue(async () => {
+      try {
+        batch.settle(await this.#execute(batch.operations))
+      } catch (error) {
+        batch.fail(error)
+      }
+    })
+  }
+
+  async #execute (operations: Operation[]): Promise<Array<OperationResult | Error>> {
+    if (this.#state === 'new' && !operations.some(creates)) return operations.map(resultWithoutRecord)
+    if (this.#state === 'gone') return operations.map(resultWhenGone)
+    const { store, rules } = this.#instance
+    if (operations.every(({ type }) => type === 'get')) {
+      const names = operations.map((operation) => (operation as { field: string }).field)
+      const texts = await this.#call(store.read(this.#id!, this.#digest, names))
+      if (texts === undefined) this.#state = 'gone'
+      return texts ?? operations.map(resultWhenGone)
+    }
+    const write: Write = { operations, settings: {}, touch: this.#touches ? 'due' : 'never', mode: 'apart' }
+    const written = this.#state === 'new'
+      ? await this.#insert(write)
+      : await this.#call(store.write(this.#id!, this.#digest, write, rules))
+    if (written === undefined) {
+      this.#state = 'gone'
+      return operations.map(resultWhenGone)
+    }
+    this.#clock = written
+    written.results.forEach((result, i) => { this.#learn(operations[i]!, result) })
+    await this.#settleCookie()
+    return written.results
+  }
+
+  /** Has the snapshot show what a live operation left in the store. */
+  #learn (operation: Operation, result: OperationResult): void {
+    if (isRefusal(result)) return
+    switch (operation.type) {
+      case 'set': this.#fields.learn(operation.field, operation.text); break
+      case 'setIfAbsent': if (result === true) this.#fields.learn(operation.field, operation.text); break
+      case 'increment': this.#fields.learn(operation.field, result as string); break
+      case 'delete': case 'take': this.#fields.learn(operation.field, null); break
+      case 'replace': if ((result as { done: boolean }).done) this.#fields.learn(operation.field, operation.text); break
+      case 'clear': this.#fields.stored([operation]); break
+    }
+  }
+
+  async #commit (): Promise<void> {
+    if (this.#ending) {
+      await this.#end()
+      return
+    }
+    if (this.#state === 'new') await this.#create()
+    else await this.#update()
+    await this.#settleCookie()
+  }
+
+  async #create (): Promise<void> {
+    const operations = this.#fields.changes().filter(({ type }) => type === 'set')
+    if (operations.length === 0) return
+    const written = await this.#insert({ operations, settings: this.#settings ?? {}, touch: 'never', mode: 'together' })
+    this.#clock = written
+    this.#fields.stored(operations)
+  }
+
+  /** Creates the record under an id that nobody has. */
+  async #insert (write: Write): Promise<Written> {
+    this.#assertCookiePossible()
+    const { store, rules } = this.#instance
+    for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
+      if (this.#id === undefined) this.#newIdentity()
+      const written = await this.#call(store.create(this.#id!, this.#digest, write, rules))
+      if (written === undefined) {
+        this.#id = undefined
+        continue
+      }
+      if (written.refusal !== undefined) throw refusalError(written.refusal.refused, written.refusal.field, rules)
+      this.#state = 'stored'
+      this.#createdAt = written.now
+      this.#tokenDue = true
+      this.#settle(write.settings)
+      return written
+    }
+    throw new StoreUnavailableError('every new id is taken')
+  }
+
+  async #update (): Promise<void> {
+    const operations = this.#fields.changes()
+    const settings = this.#settings ?? {}
+    const changing = operations.length > 0 || this.#settings !== undefined || this.#rotating
+    if (!changing && !this.#touch) return
+    if (this.#state === 'gone') {
+      if (changing) throw new GoneError()
+      return
+    }
+    if (this.#rotating || settings.persistent === true) this.#assertCookiePossible()
+    const secret = this.#rotating ? newSecret() : undefined
+    const digest = secret === undefined ? undefined : digestOf(secret)
+    const touch = this.#touch ? 'always' : this.#touches ? 'due' : 'never'
+    const { store, rules } = this.#instance
+    const written = await this.#call(store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: 'together' }, rules))
+    if (written === undefined) {
+      this.#state = 'gone'
+      this.#discard()
+      if (changing) throw new GoneError()
+      return
+    }
+    if (written.refusal !== undefined) throw refusalError(written.refusal.refused, written.refusal.field, rules)
+    this.#clock = written
+    this.#touch = false
+    this.#fields.stored(operations)
+    this.#settle(settings)
+    if (secret !== undefined && digest !== undefined) {
+      this.#secret = secret
+      this.#digest = digest
+      this.#rotating = this.#renewalDue = false
+      this.#tokenDue = true
+    }
+  }
+
+  /** Takes note that settings are stored. */
+  #settle (settings: Settings): void {
+    if (settings.persistent === true) this.#persistent = this.#tokenDue = true
+    if (settings === this.#settings) this.#settings = undefined
+  }
+
+  /** Ends the record that a regeneration left behind, and only then hands out the token of the new one. */
+  async #settleCookie (): Promise<void> {
+    if (this.#replaced !== undefined) await this.#retire(this.#replaced)
+    if (!this.#tokenDue) return
+    this.#tokenDue = false
+    this.#issueToken()
+  }
+
+  async #retire (replaced: { id: string, digest: string, carried: boolean }): Promise<void> {
+    const { store } = this.#instance
+    const ended = await this.#call(store.destroy(replaced.id, replaced.digest))
+    this.#replaced = undefined
+    if (this.#state === 'new') {
+      // Regenerated, and nothing to store: the session ended.
+      this.#clearCookie()
+    } else if (!ended && replaced.carried) {
+      // It ended while this request was carrying its data over. They must not live on.
+      this.#state = 'gone'
+      this.#tokenDue = false
+      await this.#call(store.destroy(this.#id!))
+      throw new GoneError()
+    }
+  }
+
+  async #reload (): Promise<void> {
+    if (this.#state !== 'stored') {
+      if (this.#state === 'gone') throw new GoneError()
+      this.#fields.discard()
+      return
+    }
+    const loaded = await this.#call(this.#instance.store.load(this.#id!, this.#digest, false, this.#instance.rules))
+    if (loaded === undefined || loaded.standing === 'reused') {
+      this.#state = 'gone'
+      throw new GoneError()
+    }
+    this.#loaded = loaded
+    this.#clock = loaded
+    this.#fields = new Fields(this.#instance.fieldRules, loaded.fields)
+  }
+
+  async #end (): Promise<void> {
+    const { store } = this.#instance
+    const issued = this.#state === 'stored'
+    if (this.#state === 'stored') await this.#call(store.destroy(this.#id!))
+    if (this.#replaced !== undefined) await this.#call(store.destroy(this.#replaced.id))
+    this.#becomeNew()
+    if (issued || this.#cookieCame) this.#clearCookie()
+  }
+
+  #issueToken (secret: string = this.#secret): void {
+    if (this.#headersSent) return
+    const { cookie, signer } = this.#instance
+    cookie.issue(this.#reply, signer.sign(this.#id!, secret), this.#persistent ? this.#clock.ttl / 1000 : undefined)
+  }
+
+  #clearCookie (): void {
+    if (!this.#headersSent) this.#instance.cookie.clear(this.#reply)
+  }
+}
+
+/** Whether an operation needs a record to happen to. */
+function creates (operation: Operation): boolean {
+  switch (operation.type) {
+    case 'set': case 'setIfAbsent': case 'increment': return true
+    case 'replace': return operation.expected === null && operation.text !== null
+    default: return false
+  }
+}
+
+/** What an operation that needs no record finds where there is none. */
+function resultWithoutRecord (operation: Operation): OperationResult {
+  switch (operation.type) {
+    case 'delete': return false
+    case 'clear': return true
+    case 'replace': return { done: operation.expected === null, current: null }
+    default: return null
+  }
+}
+
+/** Whoever only reads gets an answer from a session that ended; whoever writes has to know. */
+function resultWhenGone (operation: Operation): OperationResult | Error {
+  return operation.type === 'get' ? null : new GoneError()
+}
+
+function assertTimeout (what: string, seconds: number): void {
+  if (!Number.isFinite(seconds) || seconds < 1) throw new TimeoutError(what, 'expected a number of seconds, at least 1')
+}
+
+function toDate (ms: number | undefined): Date | undefined {
+  return ms === undefined ? undefined : new Date(ms)
+}
+
+function nothing (): void {}
+
+/** Serves callers with a callback and callers that await. */
+function settle (promise: Promise<void>, callback: Callback | undefined): Promise<void> {
+  if (callback === undefined) return promise
+  promise.then(() => { callback(null) }, (error: Error) => { callback(error) })
+  return Promise.resolve()
+}

@@ -1,0 +1,22 @@
+import type { RawRecord, Store } from './store/store.js'
+
+/** Sessions from outside a request: `fastify.sessions`. */
+export class Sessions {
+  readonly #store: Store
+
+  constructor (store: Store) {
+    this.#store = store
+  }
+
+  /**
+   * The record of a session as the store holds it, for people to look at. Nothing is extended by looking.
+   *
+   * @param id as `request.session.id` says it
+   * @returns the record's key, the milliseconds it has left, and all fields with their text, metadata included;
+   *   `undefined` where there is none
+   * @throws `SESSION_STORE_UNAVAILABLE`
+   */
+  async inspect (id: string): Promise<RawRecord | undefined> {
+    return await this.#store.inspect(id)
+  }
+}

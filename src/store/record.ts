@@ -1,0 +1,60 @@
+/**
+ * The layout of a record: which names are metadata, and which names data may use.
+ *
+ * A record is one hash. Three metadata fields have plain names because people read them with `HGETALL`; all others
+ * begin with `@`, which no data field may do.
+ */
+import { NameError } from '../errors.js'
+
+/** When the record was created: milliseconds since 1970 by the store's clock. */
+export const CREATED_AT = 'created_at'
+/** When the expiry was last extended: milliseconds since 1970 by the store's clock. */
+export const LAST_ACCESSED_AT = 'last_accessed_at'
+/** The idle timeout of this session: seconds. */
+export const SESSION_TTL = 'session_ttl'
+/** SHA-256 of the secret that owns the record, base64url. */
+export const DIGEST = '@digest'
+/** The absolute lifetime, seconds, where `remember()` gave this session its own. */
+export const LIFETIME = '@lifetime'
+/** `1` where `remember()` made the cookie persistent. */
+export const PERSISTENT = '@persistent'
+/** Routine renewal: digest of the successor that no request has used yet. */
+export const NEXT = '@next'
+/** Routine renewal: the successor's secret, sealed with the predecessor's. */
+export const SEALED = '@sealed'
+/** Routine renewal: digest of the predecessor. */
+export const PREVIOUS = '@prev'
+/** Routine renewal: until when the predecessor is still welcome, milliseconds since 1970. */
+export const PREVIOUS_UNTIL = '@prev_until'
+/** When the last routine renewal was confirmed, milliseconds since 1970. */
+export const RENEWED = '@renewed'
+/** When `rotate()` last replaced the secret, milliseconds since 1970. */
+export const ROTATED = '@rotated'
+
+/** Longest name of a data field, in bytes of UTF-8. */
+export const MAX_NAME_BYTES = 256
+
+/**
+ * Whether a name belongs to the record itself and can never be a data field.
+ *
+ * @param name a field name
+ */
+export function isReserved (name: string): boolean {
+  return name.charCodeAt(0) === 64 || name === CREATED_AT || name === LAST_ACCESSED_AT || name === SESSION_TTL
+}
+
+/**
+ * Checks that a name can be a data field.
+ *
+ * @param name the name as the application gave it
+ * @throws NameError (`SESSION_NAME_INVALID`) for reserved names, names over 256 bytes and lone surrogates
+ */
+export function assertName (name: string): void {
+  if (isReserved(name)) {
+    throw new NameError(name.slice(0, 40), 'names beginning with @, created_at, last_accessed_at and session_ttl are reserved')
+  }
+  if (name.length > MAX_NAME_BYTES / 4 && Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw new NameError(`${name.slice(0, 40)}…`, `it is longer than ${MAX_NAME_BYTES} bytes`)
+  }
+  if (!name.isWellFormed()) throw new NameError('', 'it holds a lone surrogate, which UTF-8 cannot carry')
+}

@@ -1,0 +1,418 @@
+/**
+ * The scripts that run inside Redis. Each works on one key, decides everything before its first write (a script that
+ * fails midway keeps what it wrote), and takes all data as arguments. Only the plugin's own numeric rules are part of
+ * the text, so that they need not travel with every command.
+ *
+ * Redis documentation: https://redis.io/docs/latest/develop/programmability/eval-intro/ and
+ * https://redis.io/docs/latest/develop/programmability/lua-api/ (cmsgpack, error replies).
+ */
+import { createHash } from 'node:crypto'
+import * as record from './record.js'
+import type { Rules } from './store.js'
+
+/** A script and the SHA-1 by which Redis knows it. */
+export interface Script { readonly text: string, readonly sha: string }
+
+/** The scripts that depend on a plugin instance's rules. */
+export interface RuledScripts { readonly load: Script, readonly write: Script }
+
+/** How a script says that the key holds a hash that is no session record. */
+export const NOT_A_RECORD = 'NOTASESSION'
+
+/**
+ * The scripts for a plugin instance's rules.
+ *
+ * @param rules numbers only; they become constants of the scripts
+ */
+export function scriptsFor (rules: Rules): RuledScripts {
+  const prelude = constants(rules) + CLOCK + EXPIRY
+  return { load: script(prelude + LOAD), write: script(prelude + DECIMAL + WRITE) }
+}
+
+function script (text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+function constants (rules: Rules): string {
+  return Object.entries({
+    IDLE_TIMEOUT: rules.idleTimeout,
+    TOUCH_INTERVAL: rules.touchInterval,
+    LIFETIME: rules.lifetime,
+    ROTATE_EVERY: rules.rotateEvery,
+    ROTATE_GRACE: rules.rotateGrace,
+    MAX_FIELDS: rules.maxFields,
+    MAX_RECORD_SIZE: rules.maxRecordSize
+  }).map(([name, value]) => `local ${name} = ${Number(value)}\n`).join('')
+}
+
+/** now: milliseconds since 1970 by the clock of this Redis. tostring() would round it, hence ms(). */
+const CLOCK = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function ms(number) return string.format('%.0f', number) end
+`
+
+/**
+ * Milliseconds of a record's own idle timeout and of what is left of its lifetime, and the extension that follows:
+ * never beyond the lifetime, and beyond the idle timeout by the touch interval, so that the next requests need not write.
+ */
+const EXPIRY = `
+local function idle_timeout(record) return tonumber(record['${record.SESSION_TTL}']) * 1000 end
+local function lifetime_left(record)
+  local own = tonumber(record['${record.LIFETIME}'])
+  return tonumber(record['${record.CREATED_AT}']) + (own and own * 1000 or LIFETIME) - now
+end
+local function extension(record)
+  local idle = idle_timeout(record)
+  local slack = math.min(TOUCH_INTERVAL, idle * TOUCH_INTERVAL / IDLE_TIMEOUT)
+  return math.min(idle + slack, lifetime_left(record))
+end
+local function sane(record)
+  return tonumber(record['${record.SESSION_TTL}']) and tonumber(record['${record.CREATED_AT}'])
+end
+local function expire(key, ttl)
+  redis.call('PEXPIRE', key, ms(math.max(1, ttl)))
+end
+`
+
+/**
+ * ARGV: digest, '1' to extend the expiry where due. Answers nothing, or standing, touched, clock, milliseconds left and
+ * all fields as ONE string (MessagePack): a client parses one string several times faster than an array of many.
+ * Under memory pressure Redis refuses a script's first write if it may grow memory; so PEXPIRE comes before HSET.
+ */
+const LOAD = `
+local key, presented = KEYS[1], ARGV[1]
+local fields = redis.call('HGETALL', key)
+if #fields == 0 then return false end
+local record = {}
+for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
+
+local standing
+if presented == record['${record.DIGEST}'] then
+  standing = 'current'
+  if record['${record.NEXT}'] then
+    standing = 'superseded'
+  elseif ROTATE_EVERY > 0 then
+    local since = math.max(tonumber(record['${record.CREATED_AT}']) or 0, tonumber(record['${record.RENEWED}']) or 0,
+      tonumber(record['${record.ROTATED}']) or 0)
+    if now - since >= ROTATE_EVERY then standing = 'due' end
+  end
+elseif presented == record['${record.NEXT}'] then
+  standing = 'current'
+elseif record['${record.PREVIOUS}'] then
+  if presented == record['${record.PREVIOUS}'] then
+    standing = now <= (tonumber(record['${record.PREVIOUS_UNTIL}']) or 0) and 'superseded' or 'reused'
+  elseif not record['${record.ROTATED}'] then
+    -- Only this plugin can have signed the token, and no rotate() explains it: a secret renewed away long ago.
+    standing = 'reused'
+  end
+end
+if not standing then return false end
+if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
+
+local ttl = redis.call('PTTL', key)
+local touched = 0
+if standing == 'reused' then
+  redis.call('DEL', key)
+else
+  if ARGV[2] == '1' and ttl < idle_timeout(record) then
+    local extended = extension(record)
+    if extended > ttl then
+      ttl = extended
+      expire(key, ttl)
+      redis.call('HSET', key, '${record.LAST_ACCESSED_AT}', ms(now))
+      touched = 1
+    end
+  end
+  if presented == record['${record.NEXT}'] then
+    redis.call('HSET', key, '${record.PREVIOUS}', record['${record.DIGEST}'], '${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE),
+      '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
+    redis.call('HDEL', key, '${record.NEXT}')
+  end
+end
+return cmsgpack.pack(standing, touched, now, math.floor(ttl), fields)
+`
+
+/** The guard of everything but load: the digest owns the record, or is its successor or predecessor. */
+const OWNED = `
+local function owned(digest, current, successor, predecessor)
+  return digest == current or digest == successor or digest == predecessor
+end
+`
+
+/**
+ * Exact decimal addition, the same as decimal.ts: coefficient and count of decimals, refused beyond 2^53-1.
+ */
+const DECIMAL = `
+local EXACT = 9007199254740991
+local function scale(coefficient, digits)
+  if coefficient == 0 then return 0 end
+  if digits > 16 then return nil end
+  local scaled = coefficient * 10 ^ digits
+  return math.abs(scaled) <= EXACT and scaled or nil
+end
+local function parse(text)
+  local sign, rest = string.match(text, '^(%-?)(.*)$')
+  local mantissa, exponent = string.match(rest, '^([%d%.]+)[eE]([%+%-]?%d+)$')
+  if exponent then
+    if #string.gsub(exponent, '[%+%-]', '') > 3 then return nil end
+  else
+    mantissa, exponent = rest, '0'
+  end
+  local whole, fraction = string.match(mantissa, '^(%d+)%.(%d+)$')
+  if not whole then whole, fraction = string.match(mantissa, '^%d+$'), '' end
+  if not whole or (#whole > 1 and string.sub(whole, 1, 1) == '0') then return nil end
+  local digits = string.gsub(whole .. fraction, '^0+', '')
+  local decimals = #fraction - tonumber(exponent)
+  local stripped = string.gsub(digits, '0+$', '')
+  decimals = decimals - (#digits - #stripped)
+  if stripped == '' then return 0, 0 end
+  if #stripped > 16 then return 'range' end
+  local coefficient = tonumber(stripped)
+  if decimals < 0 then
+    coefficient = scale(coefficient, -decimals)
+    decimals = 0
+  end
+  if not coefficient or coefficient > EXACT then return 'range' end
+  return sign == '-' and -coefficient or coefficient, decimals
+end
+local function add(text, by)
+  local a, a_decimals = parse(text)
+  local b, b_decimals = parse(by)
+  if a == nil or b == nil then return nil, 'not-a-number' end
+  if a == 'range' or b == 'range' then return nil, 'range' end
+  local decimals = math.max(a_decimals, b_decimals)
+  a, b = scale(a, decimals - a_decimals), scale(b, decimals - b_decimals)
+  if not a or not b or math.abs(a + b) > EXACT then return nil, 'range' end
+  local sum = a + b
+  if sum == 0 then return '0' end
+  local digits = ms(math.abs(sum))
+  local sign = sum < 0 and '-' or ''
+  if decimals == 0 then return sign .. digits end
+  digits = string.rep('0', decimals + 1 - #digits) .. digits
+  local fraction = string.gsub(string.sub(digits, -decimals), '0+$', '')
+  return sign .. string.sub(digits, 1, -decimals - 1) .. (fraction == '' and '' or '.' .. fraction)
+end
+`
+
+/**
+ * ARGV: flags ('c' create or 'u' update; 't' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), digest,
+ * deadline (ms by this Redis' clock; a command that arrives later was given up by its sender and does nothing),
+ * settings ('' or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments).
+ * The operations run on a table; what they changed is written at the end with one HSET and one HDEL.
+ */
+const WRITE = OWNED + `
+local key, flags, digest = KEYS[1], ARGV[1], ARGV[2]
+local create = string.sub(flags, 1, 1) == 'c'
+local together = string.sub(flags, 2, 2) == 't'
+local touch = string.sub(flags, 3, 3)
+if now > tonumber(ARGV[3]) then return {'late', ms(now)} end
+
+local record, count, size = {}, 0, 0
+if create then
+  if redis.call('EXISTS', key) == 1 then return false end
+else
+  local fields = redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    local name, text = fields[i], fields[i + 1]
+    record[name] = text
+    if string.byte(name) ~= 64 and name ~= '${record.CREATED_AT}' and name ~= '${record.LAST_ACCESSED_AT}' and name ~= '${record.SESSION_TTL}' then
+      count = count + 1
+      size = size + #name + #text
+    end
+  end
+  if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end
+  if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
+end
+
+-- Which names changed, in the order of their first change: HGETALL then shows fields as they were written.
+local changed, order = {}, {}
+local function change(name)
+  if not changed[name] then
+    changed[name] = true
+    order[#order + 1] = name
+  end
+end
+local function put(name, text)
+  local old = record[name]
+  if not old and count >= MAX_FIELDS then return 'fields' end
+  local growth = #text + (old and -#old or #name)
+  if growth > 0 and size + growth > MAX_RECORD_SIZE then return 'size' end
+  if not old then count = count + 1 end
+  size = size + growth
+  record[name] = text
+  change(name)
+end
+local function remove(name)
+  local old = record[name]
+  if not old then return false end
+  count = count - 1
+  size = size - #name - #old
+  record[name] = nil
+  change(name)
+  return old
+end
+
+local results, arg = {}, 5
+while arg <= #ARGV do
+  local operation, name = ARGV[arg], ARGV[arg + 1]
+  local result, refused
+  if operation == 's' then
+    refused = put(name, ARGV[arg + 2])
+    result = 1
+    arg = arg + 3
+  elseif operation == 'd' then
+    result = remove(name) and 1 or 0
+    arg = arg + 2
+  elseif operation == 'g' then
+    result = record[name] or false
+    arg = arg + 2
+  elseif operation == 'n' then
+    if record[name] then
+      result = 0
+    else
+      refused = put(name, ARGV[arg + 2])
+      result = 1
+    end
+    arg = arg + 3
+  elseif operation == 'i' then
+    local sum, problem = add(record[name] or '0', ARGV[arg + 2])
+    if sum and (tonumber(sum) < tonumber(ARGV[arg + 3]) or tonumber(sum) > tonumber(ARGV[arg + 4])) then problem = 'range' end
+    refused = problem or put(name, sum)
+    result = sum
+    arg = arg + 5
+  elseif operation == 't' then
+    result = remove(name)
+    arg = arg + 2
+  elseif operation == 'r' then
+    -- expected and new text carry a leading '+'; a lone '-' stands for absence.
+    local expected, text = ARGV[arg + 2], ARGV[arg + 3]
+    local current = record[name] and '+' .. record[name] or '-'
+    if current ~= expected then
+      result = {0, record[name] or false}
+    else
+      if text == '-' then remove(name) else refused = put(name, string.sub(text, 2)) end
+      result = {1, record[name] or false}
+    end
+    arg = arg + 4
+  elseif operation == 'c' then
+    for field in pairs(record) do
+      if string.byte(field) ~= 64 and field ~= '${record.CREATED_AT}' and field ~= '${record.LAST_ACCESSED_AT}' and field ~= '${record.SESSION_TTL}' then
+        change(field)
+        record[field] = nil
+      end
+    end
+    count, size, result = 0, 0, 1
+    arg = arg + 1
+  else
+    return redis.error_reply('ERR unknown session operation')
+  end
+  if refused then
+    if together then return {'refused', ms(now), '0', refused, name} end
+    result = {'refused', refused}
+  end
+  results[#results + 1] = result
+end
+
+local set, unset = {}, {}
+for _, name in ipairs(order) do
+  if record[name] then
+    set[#set + 1] = name
+    set[#set + 1] = record[name]
+  else
+    unset[#unset + 1] = name
+  end
+end
+local function meta(name, text)
+  record[name] = text
+  set[#set + 1] = name
+  set[#set + 1] = text
+end
+
+local renewed = false
+local idle, lifetime, persistent, successor
+if ARGV[4] ~= '' then
+  idle, lifetime, persistent, successor = string.match(ARGV[4], '^(%S+) (%S+) (%S+) (%S+)$')
+  if idle ~= '-' then meta('${record.SESSION_TTL}', idle); renewed = true end
+  if lifetime ~= '-' then meta('${record.LIFETIME}', lifetime); renewed = true end
+  if persistent == '1' then meta('${record.PERSISTENT}', '1') end
+  if persistent == '0' then unset[#unset + 1] = '${record.PERSISTENT}' end
+  if successor ~= '-' and not create then
+    meta('${record.DIGEST}', successor)
+    meta('${record.ROTATED}', ms(now))
+    for _, name in ipairs({'${record.NEXT}', '${record.SEALED}', '${record.PREVIOUS}', '${record.PREVIOUS_UNTIL}'}) do
+      unset[#unset + 1] = name
+    end
+  end
+end
+
+local ttl
+if create then
+  -- In this order, so that HGETALL reads like a sentence: metadata first.
+  local head = {'${record.CREATED_AT}', ms(now), '${record.LAST_ACCESSED_AT}', ms(now)}
+  if not record['${record.SESSION_TTL}'] then
+    head[5], head[6] = '${record.SESSION_TTL}', tostring(IDLE_TIMEOUT / 1000)
+    record['${record.SESSION_TTL}'] = head[6]
+  end
+  record['${record.CREATED_AT}'] = head[2]
+  head[#head + 1] = '${record.DIGEST}'
+  head[#head + 1] = digest
+  for i = 1, #set do head[#head + 1] = set[i] end
+  redis.call('HSET', key, unpack(head))
+  ttl = math.min(idle_timeout(record), lifetime_left(record))
+  expire(key, ttl)
+  return {'ok', ms(now), ms(ttl), unpack(results)}
+end
+
+ttl = redis.call('PTTL', key)
+local extended
+if renewed then
+  extended = math.min(idle_timeout(record), lifetime_left(record))
+elseif touch == 'a' or (touch == 'd' and ttl < idle_timeout(record)) then
+  extended = extension(record)
+  if touch == 'd' and extended <= ttl then extended = nil end
+end
+-- Redis refuses a script's first write if it may grow a full memory. What grows comes first, so that it is refused as a
+-- whole; deleting and extending come first where nothing grows, so that they work all the same.
+local grows = #set > 0
+if extended then
+  ttl = extended
+  meta('${record.LAST_ACCESSED_AT}', ms(now))
+end
+if grows then redis.call('HSET', key, unpack(set)) end
+if #unset > 0 then redis.call('HDEL', key, unpack(unset)) end
+if extended then expire(key, ttl) end
+if extended and not grows then redis.call('HSET', key, unpack(set)) end
+return {'ok', ms(now), ms(ttl), unpack(results)}
+`
+
+/** ARGV: digest, names. Answers nothing, or the texts. Reserved names never get here. */
+export const readScript = script(OWNED + `
+local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
+if not owner[1] or not owned(ARGV[1], owner[1], owner[2], owner[3]) then return false end
+return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
+`)
+
+/** ARGV: digest, digest of the offered successor, its sealed secret. Answers nothing, or the sealed successor that stands. */
+export const renewScript = script(`
+if redis.call('HGET', KEYS[1], '${record.DIGEST}') ~= ARGV[1] then return false end
+if redis.call('HEXISTS', KEYS[1], '${record.NEXT}') == 1 then return redis.call('HGET', KEYS[1], '${record.SEALED}') end
+redis.call('HSET', KEYS[1], '${record.NEXT}', ARGV[2], '${record.SEALED}', ARGV[3])
+return ARGV[3]
+`)
+
+/** ARGV: '' or a digest that has to own the record. Answers 1 where there was something to end. */
+export const destroyScript = script(OWNED + `
+if ARGV[1] ~= '' then
+  local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
+  if not owner[1] or not owned(ARGV[1], owner[1], owner[2], owner[3]) then return 0 end
+end
+return redis.call('DEL', KEYS[1])
+`)
+
+/** Answers nothing, or milliseconds left and all fields. */
+export const inspectScript = script(`
+local fields = redis.call('HGETALL', KEYS[1])
+if #fields == 0 then return false end
+return {redis.call('PTTL', KEYS[1]), fields}
+`)

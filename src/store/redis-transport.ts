@@ -1,0 +1,137 @@
+/**
+ * Getting a script's call to Redis and its answer back: fast, in bounded time, and with errors that leak nothing.
+ */
+import { Command, type Cluster, type Redis } from 'ioredis'
+import { RecordError, StoreUnavailableError } from '../errors.js'
+import { NOT_A_RECORD, type Script } from './redis-scripts.js'
+
+/** What a call may answer: ioredis hands over strings as Buffers where no encoding is asked for. */
+export type Reply = null | number | Buffer | Reply[]
+
+/**
+ * How many commands go out in one socket write. Writing all commands of a busy event-loop turn together saves system
+ * calls; writing at most this many keeps Redis working while this process prepares the next ones.
+ */
+const COMMANDS_PER_WRITE = 16
+
+/** Error codes of Redis that are safe, and useful, to name: the first word of its error replies. */
+const REDIS_ERROR_CODE = /^([A-Z]{2,32})\b/
+
+/** Sends script calls over one ioredis client. */
+export class RedisTransport {
+  readonly #client: Redis | Cluster
+  readonly #timeout: number
+  /** Calls under way, oldest first; all have the same timeout, so they fall due in this order. */
+  readonly #pending = new Set<PendingCall>()
+  #timer: NodeJS.Timeout | undefined
+  #corked: { uncork (): void } | undefined
+  #corkedCommands = 0
+  #flushScheduled = false
+
+  /**
+   * @param client a connected client; Cluster and Sentinel clients work alike
+   * @param timeout milliseconds that a call may take before it counts as failed
+   */
+  constructor (client: Redis | Cluster, timeout: number) {
+    this.#client = client
+    this.#timeout = timeout
+  }
+
+  /**
+   * Runs a script on one key. The key goes out as it is: a `keyPrefix` of the client is not added.
+   *
+   * @throws StoreUnavailableError where Redis is away, too slow, or refuses (full, read-only, loading, …)
+   * @throws RecordError where the key holds something else than a session record
+   */
+  async run (script: Script, key: string, args: readonly string[]): Promise<Reply> {
+    try {
+      return await this.#send('evalsha', [script.sha, '1', key, ...args])
+    } catch (error) {
+      if (!isRedisError(error, 'NOSCRIPT')) throw publicError(error)
+    }
+    try {
+      // Only the full text can teach a Redis that restarted, or failed over, the script.
+      return await this.#send('eval', [script.text, '1', key, ...args])
+    } catch (error) {
+      throw publicError(error)
+    }
+  }
+
+  #send (name: string, args: string[]): Promise<Reply> {
+    // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
+    if (this.#client.status !== 'ready') return Promise.reject(new Error('not connected'))
+    return new Promise((resolve, reject) => {
+      const call: PendingCall = { due: performance.now() + this.#timeout, reject }
+      this.#pending.add(call)
+      this.#timer ??= setTimeout(this.#expire, this.#timeout)
+      this.#cork()
+      const command = new Command(name, args, {}, (error, reply) => {
+        this.#pending.delete(call)
+        if (error == null) resolve(reply as Reply)
+        else reject(error)
+      })
+      this.#client.sendCommand(command)
+    })
+  }
+
+  /** Fails the calls that are overdue. One timer for all of them, because a timer per call shows in profiles. */
+  readonly #expire = (): void => {
+    this.#timer = undefined
+    const now = performance.now()
+    for (const call of this.#pending) {
+      if (call.due > now) {
+        this.#timer = setTimeout(this.#expire, Math.ceil(call.due - now))
+        return
+      }
+      this.#pending.delete(call)
+      call.reject(new Error(`no answer within ${this.#timeout} ms`))
+    }
+  }
+
+  /** Gathers the commands of this event-loop turn, up to the limit, into one socket write. */
+  #cork (): void {
+    if (this.#corkedCommands >= COMMANDS_PER_WRITE) this.#uncork()
+    if (this.#corked === undefined) {
+      if (!('stream' in this.#client)) return // a Cluster: its nodes' sockets are its own business
+      this.#corked = this.#client.stream
+      this.#client.stream.cork()
+    }
+    this.#corkedCommands++
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      setImmediate(this.#flush)
+    }
+  }
+
+  readonly #flush = (): void => {
+    this.#flushScheduled = false
+    this.#uncork()
+  }
+
+  #uncork (): void {
+    const stream = this.#corked
+    this.#corked = undefined
+    this.#corkedCommands = 0
+    stream?.uncork()
+  }
+}
+
+interface PendingCall { due: number, reject: (error: Error) => void }
+
+function isRedisError (error: unknown, code: string): boolean {
+  return error instanceof Error && error.message.startsWith(code)
+}
+
+/**
+ * The error that callers see. ioredis attaches the command with all arguments to its errors, and loggers print them:
+ * keys, digests and values. So nothing of the original is kept but the code that Redis gave.
+ */
+function publicError (error: unknown): Error {
+  if (isRedisError(error, 'WRONGTYPE')) return new RecordError('its key holds another type than a hash')
+  if (isRedisError(error, NOT_A_RECORD)) return new RecordError('created_at or session_ttl is missing or no number')
+  if (!(error instanceof Error)) return new StoreUnavailableError('unknown error')
+  const code = REDIS_ERROR_CODE.exec(error.message)?.[1]
+  if (code !== undefined) return new StoreUnavailableError(`Redis answered ${code}`)
+  if (/^(?:not connected|no answer within \d+ ms)$/.test(error.message)) return new StoreUnavailableError(error.message)
+  return new StoreUnavailableError('the connection failed')
+}

@@ -1,0 +1,195 @@
+/**
+ * The contract between the plugin and whatever keeps the records.
+ *
+ * Two stores fulfil it, Redis and memory, and pass the same contract suite. Rules that hold for every operation:
+ *
+ * - **One step.** An operation happens as a whole or not at all; no other operation is ever seen half-way.
+ * - **Guarded.** What takes a `digest` acts only while the record exists and is owned by a secret with that digest
+ *   (the current one, an unconfirmed successor, or the predecessor of a routine renewal). Otherwise it changes
+ *   nothing and says so by `undefined` or `false`. It never creates what is gone.
+ * - **The store's clock decides.** Times are milliseconds since 1970 as the store sees them; expiry is the store's alone.
+ * - **Errors are of three kinds.** `StoreUnavailableError`: it is unknown whether anything happened, or nothing did.
+ *   `RecordError`: the key holds no session record; it is left untouched. Any other error: the operation was refused
+ *   before it changed anything.
+ */
+
+/** What one plugin instance demands of its records. Times are milliseconds. */
+export interface Rules {
+  /** The idle timeout of a record that sets none of its own. */
+  readonly idleTimeout: number
+  /**
+   * An extension may exceed the idle timeout by this much, so that not every request has to write. It is for records
+   * with the default idle timeout, and shrinks in proportion for records with a shorter one.
+   */
+  readonly touchInterval: number
+  /** The absolute lifetime of a record that sets none of its own. */
+  readonly lifetime: number
+  /** Routine renewal of the secret is due this long after the last one; 0: never. */
+  readonly rotateEvery: number
+  /** How long a predecessor stays welcome after its successor was first used. */
+  readonly rotateGrace: number
+  /** How many data fields a record may have. */
+  readonly maxFields: number
+  /** How many bytes the names and texts of a record's data fields may take together. */
+  readonly maxRecordSize: number
+}
+
+/** The texts of a record's fields, metadata included, as they stood at one moment. */
+export interface StoredFields {
+  /** The text of a field, or `undefined` where the record has none of that name. */
+  get (name: string): string | undefined
+  /** All names, metadata included. */
+  names (): Iterable<string>
+}
+
+/**
+ * How the presented secret relates to the record:
+ * - `current`: it owns the record;
+ * - `due`: it owns the record, and routine renewal is due;
+ * - `superseded`: it is still good, but a successor exists (sealed in the record) and the browser should get it;
+ * - `reused`: it is the predecessor of a renewal and came after its grace. The record was ended: a sign of theft.
+ */
+export type Standing = 'current' | 'due' | 'superseded' | 'reused'
+
+/** A record as found by `load`. */
+export interface LoadedRecord {
+  standing: Standing
+  /** The store's clock at the moment of loading. */
+  now: number
+  /** Milliseconds until the record expires, after any extension by this very load. */
+  ttl: number
+  /** Whether this load extended the expiry. */
+  touched: boolean
+  fields: StoredFields
+}
+
+/** One change to, or look at, a data field. Texts are as the codec makes them. */
+export type Operation =
+  /** Answers the text as a Buffer, or `null`. */
+  | { type: 'get', field: string }
+  /** Answers `true`. */
+  | { type: 'set', field: string, text: string }
+  /** Answers whether the field was absent and is set now. */
+  | { type: 'setIfAbsent', field: string, text: string }
+  /** Adds a decimal number. Answers the new text; refuses non-numbers and what leaves [min, max]. An absent field counts as 0. */
+  | { type: 'increment', field: string, by: string, min: string, max: string }
+  /** Answers whether the field existed. */
+  | { type: 'delete', field: string }
+  /** Removes the field and answers its text as a Buffer, or `null`: of many callers exactly one gets it. */
+  | { type: 'take', field: string }
+  /** Sets (or with `text: null` removes) the field if its text is `expected` (`null`: if it is absent). Answers a `ReplaceResult`. */
+  | { type: 'replace', field: string, expected: string | null, text: string | null }
+  /** Removes all data fields. Answers `true`. */
+  | { type: 'clear' }
+
+/** What `replace` found: done, or the text (or absence) that stood there instead. */
+export interface ReplaceResult { done: boolean, current: string | null }
+
+/** Why one operation of several was refused. It changed nothing; the others are not affected. */
+export interface Refusal { refused: 'not-a-number' | 'range' | 'fields' | 'size' }
+
+/** Answer of one operation, see `Operation`. */
+export type OperationResult = Buffer | string | boolean | null | ReplaceResult | Refusal
+
+/** What a write changes beside data. */
+export interface Settings {
+  /** New idle timeout of this session, seconds. */
+  idleTimeout?: number
+  /** New absolute lifetime of this session, seconds, counted from its creation. */
+  lifetime?: number
+  /** The cookie of this session outlives the browser. */
+  persistent?: boolean
+  /** Digest of a new secret: the old secrets stop working in the same step (`rotate`). */
+  digest?: string
+}
+
+/** A guarded delta. */
+export interface Write {
+  operations: readonly Operation[]
+  settings: Settings
+  /**
+   * `due` extends the expiry where less than one idle timeout is left, `always` in any case, `never` leaves it alone
+   * (unless the settings change it).
+   */
+  touch: 'due' | 'always' | 'never'
+  /**
+   * Together: if one operation is refused, nothing of this write happens and `refusal` says why.
+   * Apart: every operation stands alone; refusals are among the results.
+   */
+  mode: 'together' | 'apart'
+}
+
+/** Answer to a write or a creation. */
+export interface Written {
+  now: number
+  ttl: number
+  /** One per operation, in order. */
+  results: OperationResult[]
+  /** Set where a write of mode `together` was refused: nothing happened. */
+  refusal?: Refusal & { field: string }
+}
+
+/** Answer to `inspect`. */
+export interface RawRecord {
+  /** The record's key, as `redis-cli` needs it. */
+  key: string
+  /** Milliseconds until it expires. */
+  ttl: number
+  /** Every field with its text, metadata included. */
+  fields: Record<string, string>
+}
+
+export interface Store {
+  /**
+   * Finds a record by id and digest, extends its expiry where `touch` is set and less than one idle timeout is left,
+   * and confirms a renewal where the presented digest is that of the successor.
+   *
+   * @returns the record, or `undefined` where there is none that this digest owns
+   */
+  load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined>
+
+  /**
+   * Creates a record: insert only.
+   *
+   * @param write what goes into it, over `rules.idleTimeout`; its `touch` and `settings.digest` mean nothing here
+   * @returns `undefined` where a record of this id exists already; that one is left untouched
+   */
+  create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined>
+
+  /**
+   * Applies a delta to an existing record.
+   *
+   * @returns `undefined` where the record is gone or not owned by this digest any more; nothing was changed
+   */
+  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined>
+
+  /**
+   * Reads fields as they stand now, without extending the expiry.
+   *
+   * @returns one Buffer or `null` per name, or `undefined` where the record is gone
+   */
+  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined>
+
+  /**
+   * Offers a successor for a routine renewal. The first offer wins.
+   *
+   * @param nextDigest digest of the offered secret
+   * @param sealed the offered secret, sealed for whoever holds the current one
+   * @returns the sealed successor that stands, this one or an earlier one; `undefined` where the digest does not own the record
+   */
+  renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined>
+
+  /**
+   * Ends a record for good.
+   *
+   * @param digest where given, only if it owns the record
+   * @returns whether there was something to end
+   */
+  destroy (id: string, digest?: string): Promise<boolean>
+
+  /** The record as it is kept, for people to look at; nothing is extended. */
+  inspect (id: string): Promise<RawRecord | undefined>
+
+  /** Releases what the store opened itself. Never throws, never hangs. */
+  close (): Promise<void>
+}
