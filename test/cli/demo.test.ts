@@ -1,0 +1,469 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { Script } from 'node:vm'
+import type { FastifyInstance, InjectOptions } from 'fastify'
+import { test, type Test } from 'tap'
+import { demoOptions, readFlags } from '../../src/cli/demo/command.js'
+import { escapeHtml } from '../../src/cli/demo/page.js'
+import { buildDemo, MAX_TTL, type DemoOptions } from '../../src/cli/demo/server.js'
+
+const SECRET = 'a secret for tests only 0123456789abcdef'
+
+for (const name of Object.keys(process.env)) {
+  if (name.startsWith('SESSION_')) delete process.env[name]
+}
+
+/** A browser with one cookie. */
+class Client {
+  cookie: string | undefined
+  constructor (readonly app: FastifyInstance) {}
+
+  async send (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, form?: Record<string, string>, headers?: InjectOptions['headers']) {
+    const response = await this.app.inject({
+      method,
+      url,
+      headers: {
+        ...this.cookie !== undefined && { cookie: this.cookie },
+        ...form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' },
+        ...headers
+      },
+      ...form !== undefined && { payload: new URLSearchParams(form).toString() }
+    })
+    const lines = [response.headers['set-cookie'] ?? []].flat()
+    if (lines.length > 1) throw new Error('more than one Set-Cookie')
+    for (const line of lines) this.cookie = /max-age=0/i.test(line) ? undefined : line.split(';')[0]
+    return response
+  }
+
+  get (url: string) { return this.send('GET', url) }
+  post (url: string, form?: Record<string, string>) { return this.send('POST', url, form) }
+}
+
+async function start (t: Test, options: Partial<DemoOptions> = {}): Promise<Client> {
+  const app = await buildDemo({ redis: 'memory:', secret: SECRET, secureCookie: false, ...options })
+  t.teardown(() => app.close())
+  return new Client(app)
+}
+
+const VIEW_KEYS = ['authenticated', 'configured_ttl', 'session', 'session_id', 'ttl']
+const ISO_SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
+
+test('without a cookie', async t => {
+  const client = await start(t)
+  const session = await client.get('/session')
+  t.equal(session.statusCode, 200)
+  t.strictSame(session.json(), { authenticated: false, session: null })
+  t.notOk(session.headers['set-cookie'])
+  for (const url of ['/increment', '/ttl', '/rotate', '/field']) {
+    const answer = await client.post(url)
+    t.equal(answer.statusCode, 401, url)
+    t.strictSame(answer.json(), { error: 'No active session' }, url)
+    t.notOk(answer.headers['set-cookie'], url)
+  }
+  const record = await client.get('/record')
+  t.equal(record.statusCode, 401)
+  t.strictSame(record.json(), { error: 'No active session' })
+  t.strictSame((await client.post('/logout')).json(), { authenticated: false })
+})
+
+test('login', async t => {
+  const client = await start(t)
+  const answer = await client.post('/login', { username: '  Andrew ', ttl: '20' })
+  t.equal(answer.statusCode, 200)
+  const view = answer.json()
+  t.strictSame(Object.keys(view).sort(), VIEW_KEYS)
+  t.equal(view.authenticated, true)
+  t.match(view.session_id, /^[\w-]{22}$/)
+  t.equal(view.configured_ttl, 20)
+  t.equal(view.ttl, 20)
+  t.match(view.session, { username: 'Andrew', page_views: '1', session_ttl: '20', created_at: ISO_SECONDS, last_accessed_at: ISO_SECONDS })
+  t.match(answer.headers['set-cookie'], /^session-id=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/i)
+
+  const session = await client.get('/session')
+  t.equal(session.statusCode, 200)
+  t.strictSame(session.json().session.username, 'Andrew')
+  t.equal(session.json().session_id, view.session_id)
+  t.notOk(session.headers['set-cookie'])
+})
+
+test('login: names and times', async t => {
+  const client = await start(t)
+  const login = async (form: Record<string, string>) => await client.post('/login', form)
+  t.match((await login({})).json(), { session: { username: 'Guest' }, configured_ttl: 60 })
+  t.match((await login({ username: '   ', ttl: '' })).json(), { session: { username: 'Guest' }, configured_ttl: 60 })
+  t.match((await login({ username: '42' })).json(), { session: { username: '42' } }, 'stays a string')
+  t.match((await login({ ttl: ' 7 ' })).json(), { configured_ttl: 7 })
+  t.match((await login({ ttl: String(MAX_TTL) })).json(), { configured_ttl: MAX_TTL })
+  t.equal((await login({ username: 'x'.repeat(40) })).statusCode, 200)
+  t.equal((await login({ username: ` ${'x'.repeat(40)} ` })).statusCode, 200, 'counted after trimming')
+
+  const before = client.cookie
+  t.equal((await login({ username: 'x'.repeat(41) })).statusCode, 400)
+  for (const ttl of ['0', '-1', '15.9', '10abc', 'abc', '1e3', '0x10', ' ', String(MAX_TTL + 1), '9'.repeat(400)]) {
+    const answer = await login({ ttl })
+    t.equal(answer.statusCode, 400, `ttl ${ttl.slice(0, 20)}`)
+    t.type(answer.json().error, 'string')
+    t.notOk(answer.headers['set-cookie'])
+  }
+  t.equal(client.cookie, before)
+  t.match((await client.get('/session')).json(), { authenticated: true }, 'a refused login leaves the session alone')
+})
+
+test('login replaces the session the browser had', async t => {
+  const client = await start(t)
+  const first = (await client.post('/login', { username: 'first' })).json()
+  await client.post('/field', { name: 'field01', value: 'planted' })
+  const old = client.cookie
+  const second = (await client.post('/login', { username: 'second' })).json()
+  t.not(second.session_id, first.session_id)
+  t.notOk('field01' in second.session)
+  t.equal(await client.app.sessions.inspect(first.session_id), undefined, 'the old record is gone')
+  client.cookie = old
+  t.match((await client.post('/increment')).json(), { error: 'Session expired' })
+})
+
+test('bodies', async t => {
+  const client = await start(t)
+  const send = async (type: string, payload: string) => await client.app.inject({ method: 'POST', url: '/login', headers: { 'content-type': type }, payload })
+  t.match((await send('application/json', '{"username":"Jo","ttl":9}')).json(), { session: { username: 'Jo' }, configured_ttl: 9 })
+  t.match((await send('application/json', '{"ttl":"9"}')).json(), { session: { username: 'Guest' }, configured_ttl: 9 })
+  for (const body of ['{"ttl":0}', '{"ttl":1.5}', '{"ttl":null}', '{"ttl":[3]}', '{"username":5}', '{"username":["x"]}', '{"username":', '']) {
+    t.equal((await send('application/json', body)).statusCode, body === '{"ttl":null}' ? 200 : 400, body)
+  }
+  t.equal((await send('application/json', '[]')).statusCode, 200, 'no fields: the defaults')
+  t.match((await send('application/x-www-form-urlencoded; charset=utf-8', 'username=J%C3%BCrg+M&ttl=8')).json(), { session: { username: 'Jürg M' } })
+  t.match((await send('application/x-www-form-urlencoded', '__proto__=1&username=x')).json(), { session: { username: 'x' } })
+  t.equal((await send('text/plain', 'username=x')).statusCode, 415)
+  t.equal((await send('multipart/form-data; boundary=x', 'x')).statusCode, 415)
+})
+
+test('increment', async t => {
+  const client = await start(t)
+  await client.post('/login', { ttl: '20' })
+  const answer = await client.post('/increment')
+  t.equal(answer.statusCode, 200)
+  t.strictSame(Object.keys(answer.json()).sort(), [...VIEW_KEYS, 'page_views'].sort())
+  t.match(answer.json(), { page_views: 2, session: { page_views: '2' } })
+  await Promise.all(Array.from({ length: 10 }, () => client.post('/increment')))
+  t.match((await client.get('/session')).json(), { session: { page_views: '12' } }, 'none of ten at once is lost')
+})
+
+test('looking does not keep the session alive, using does', async t => {
+  const client = await start(t)
+  const id = (await client.post('/login', { ttl: '100' })).json().session_id
+  const left = async (): Promise<number> => (await client.app.sessions.inspect(id))?.ttl ?? 0
+  const wait = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+  await wait(60)
+  await client.get('/session')
+  await client.get('/record')
+  t.ok(await left() < 99_950)
+  for (const use of [() => client.post('/increment'), () => client.get('/'), () => client.get('/index.html')]) {
+    await wait(60)
+    await use()
+    t.ok(await left() > 99_950)
+  }
+})
+
+test('ttl', async t => {
+  const client = await start(t)
+  await client.post('/login', { ttl: '20' })
+  const answer = await client.post('/ttl', { ttl: '500' })
+  t.equal(answer.statusCode, 200)
+  t.strictSame(Object.keys(answer.json()).sort(), VIEW_KEYS)
+  t.match(answer.json(), { configured_ttl: 500, ttl: 500, session: { session_ttl: '500' } })
+  t.match((await client.post('/ttl', { ttl: '5' })).json(), { configured_ttl: 5, ttl: 5 }, 'shorter counts at once')
+  for (const ttl of ['0', '1.5', 'x', '']) t.equal((await client.post('/ttl', { ttl })).statusCode, 400, `ttl "${ttl}"`)
+  t.equal((await client.post('/ttl')).statusCode, 400)
+  t.match((await client.get('/session')).json(), { configured_ttl: 5 })
+})
+
+test('a session that expired', async t => {
+  const client = await start(t)
+  await client.post('/login', { ttl: '1' })
+  const stale = client.cookie
+  await new Promise(resolve => setTimeout(resolve, 1100))
+  const page = await client.get('/')
+  t.equal(page.statusCode, 200)
+  t.match(page.body, 'data-session="null"')
+
+  for (const url of ['/increment', '/ttl', '/rotate', '/field']) {
+    client.cookie = stale
+    const answer = await client.post(url, { ttl: '5' })
+    t.equal(answer.statusCode, 401, url)
+    t.strictSame(answer.json(), { error: 'Session expired' }, url)
+    t.match(answer.headers['set-cookie'], /^session-id=;.*Max-Age=0/i, url)
+    t.equal(client.cookie, undefined)
+  }
+  client.cookie = stale
+  t.equal((await client.post('/ttl', { ttl: 'x' })).statusCode, 400)
+
+  client.cookie = stale
+  const session = await client.get('/session')
+  t.equal(session.statusCode, 200)
+  t.strictSame(session.json(), { authenticated: false, session: null })
+  t.equal(client.cookie, undefined, 'the stale cookie is cleared')
+  client.cookie = 'session-id=nonsense'
+  t.match((await client.post('/increment')).json(), { error: 'Session expired' })
+})
+
+test('logout', async t => {
+  const client = await start(t)
+  const id = (await client.post('/login')).json().session_id
+  const old = client.cookie
+  const answer = await client.post('/logout')
+  t.equal(answer.statusCode, 200)
+  t.strictSame(answer.json(), { authenticated: false })
+  t.equal(client.cookie, undefined)
+  t.equal(await client.app.sessions.inspect(id), undefined)
+  client.cookie = old
+  t.match((await client.post('/increment')).json(), { error: 'Session expired' })
+})
+
+test('rotate', async t => {
+  const client = await start(t)
+  const before = (await client.post('/login', { username: 'x' })).json()
+  const old = client.cookie
+  const answer = await client.post('/rotate')
+  t.equal(answer.statusCode, 200)
+  const after = answer.json()
+  t.equal(after.session_id, before.session_id)
+  t.equal(after.session.username, 'x')
+  t.match(after.fingerprint, { before: /^[\w-]{8}$/, after: /^[\w-]{8}$/ })
+  t.not(after.fingerprint.before, after.fingerprint.after)
+  t.not(client.cookie, old)
+  const current = client.cookie
+  t.match((await client.get('/session')).json(), { authenticated: true })
+
+  // The old cookie opens nothing, but an answer to it must not clear the new one in the same browser.
+  client.cookie = old
+  const late = await client.post('/increment')
+  t.equal(late.statusCode, 409)
+  t.notOk(late.headers['set-cookie'])
+  const look = await client.get('/session')
+  t.strictSame(look.json(), { authenticated: false, session: null })
+  t.notOk(look.headers['set-cookie'])
+  client.cookie = current
+  t.match((await client.post('/increment')).json(), { page_views: 2 })
+})
+
+test('the record', async t => {
+  const client = await start(t)
+  const id = (await client.post('/login', { username: 'andrew', ttl: '30' })).json().session_id
+  const answer = await client.get('/record')
+  t.equal(answer.statusCode, 200)
+  const record = answer.json()
+  t.strictSame(Object.keys(record).sort(), ['fields', 'key', 'store', 'ttl_ms'])
+  t.equal(record.store, 'memory')
+  t.equal(record.key, `session:${id}`)
+  t.ok(record.ttl_ms > 29_000 && record.ttl_ms <= 30_000)
+  t.match(record.fields, { username: 'andrew', page_views: '1', session_ttl: '30', created_at: /^\d+$/, '@digest': /^[\w-]{43}$/ })
+  const secret = client.cookie?.split('.')[1] ?? ''
+  t.equal(secret.length, 32)
+  t.notOk(answer.body.includes(secret), 'only a hash of the secret is shown')
+})
+
+test('20 writes at once', async t => {
+  const client = await start(t)
+  await client.post('/login')
+  const names = Array.from({ length: 20 }, (_, index) => `field${String(index + 1).padStart(2, '0')}`)
+  const answers = await Promise.all(names.map(name => client.post('/field', { name, value: `of ${name}` })))
+  for (const [index, answer] of answers.entries()) {
+    t.equal(answer.statusCode, 200)
+    t.strictSame(answer.json(), { name: names[index], value: `of ${names[index]}` })
+  }
+  const { fields } = (await client.get('/record')).json()
+  for (const name of names) t.equal(fields[name], `of ${name}`)
+  for (const form of [{}, { name: 'field01' }, { name: 'username', value: 'x' }, { name: 'field1', value: 'x' }, { name: 'field01', value: 'x'.repeat(101) }]) {
+    t.equal((await client.post('/field', form as Record<string, string>)).statusCode, 400, JSON.stringify(form).slice(0, 40))
+  }
+})
+
+test('everything else is not found', async t => {
+  const client = await start(t)
+  for (const [method, url] of [['GET', '/nope'], ['GET', '/login'], ['POST', '/'], ['POST', '/session'], ['GET', '/logout'], ['DELETE', '/session']] as const) {
+    const answer = await client.send(method, url)
+    t.equal(answer.statusCode, 404, `${method} ${url}`)
+    t.strictSame(answer.json(), { error: 'Not found' })
+  }
+})
+
+test('security headers', async t => {
+  const client = await start(t)
+  for (const url of ['/', '/session', '/nope']) {
+    const { headers } = await client.get(url)
+    t.equal(headers['x-content-type-options'], 'nosniff')
+    t.equal(headers['referrer-policy'], 'no-referrer')
+    t.equal(headers['cache-control'], 'no-store')
+    t.match(headers['content-security-policy'], /^default-src 'none'; /)
+    t.notMatch(headers['content-security-policy'], /unsafe|\*|http/)
+  }
+})
+
+test('the page', async t => {
+  const client = await start(t)
+  const response = await client.get('/')
+  t.equal(response.headers['content-type'], 'text/html; charset=utf-8')
+  t.equal((await client.get('/index.html')).body, response.body)
+  t.match(response.body, /name="ttl"[^>]*value="15"/)
+  t.match(response.body, /name="username"[^>]*maxlength="40"/)
+
+  const policy = String(response.headers['content-security-policy'])
+  for (const tag of ['script', 'style']) {
+    const texts = Array.from(response.body.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, 'gs')), ([, text]) => text ?? '')
+    t.equal(texts.length, 1, `one ${tag}`)
+    t.ok(policy.includes(`${tag}-src 'sha256-${createHash('sha256').update(texts[0] ?? '').digest('base64')}'`), `${tag} is allowed`)
+    if (tag === 'script') t.doesNotThrow(() => new Script(texts[0] ?? ''), 'the script can be parsed')
+  }
+  t.notMatch(response.body, /innerHTML|https?:|\son\w+=|\sstyle=/i, 'no external resources, no inline handlers or styles')
+  const ids = Array.from(response.body.matchAll(/\sid="([^"]+)"/g), ([, id]) => id)
+  t.equal(new Set(ids).size, ids.length, 'ids are unique')
+  for (const [, id] of response.body.matchAll(/(?:byId\('|for="|aria-labelledby=")([\w-]+)/g)) t.ok(ids.includes(id), `there is an element ${id}`)
+})
+
+test('what came from people is escaped', async t => {
+  t.equal(escapeHtml('<a href="x" id=\'y\'>&</a>'), '&#60;a href=&#34;x&#34; id=&#39;y&#39;&#62;&#38;&#60;/a&#62;')
+  const client = await start(t)
+  const username = '"\'></script><img src=x onerror=a()>&amp;'
+  t.match((await client.post('/login', { username })).json(), { session: { username } })
+  const { body } = await client.get('/')
+  t.notMatch(body, '<img')
+  t.ok(body.includes(`<dd id="user">${escapeHtml(username)}</dd>`))
+  const state = /data-session="([^"]*)"/.exec(body)?.[1] ?? ''
+  const parsed = JSON.parse(state.replace(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code))))
+  t.equal(parsed.session.username, username)
+})
+
+test('options', async t => {
+  const client = await start(t, { ttl: 33, cookieName: 'sid' })
+  t.match((await client.get('/')).body, /name="ttl"[^>]*value="33"/)
+  const login = await client.post('/login')
+  t.match(login.json(), { configured_ttl: 33 })
+  t.match(login.headers['set-cookie'], /^sid=/)
+  t.equal((await client.post('/increment')).statusCode, 200)
+  client.cookie = 'session-id=x'
+  t.match((await client.post('/increment')).json(), { error: 'No active session' }, 'another cookie is none')
+
+  const secure = await start(t, { secureCookie: true })
+  t.match((await secure.post('/login')).headers['set-cookie'], /^__Host-session-id=.*; Secure/i)
+  t.equal((await secure.post('/increment')).statusCode, 200)
+  await t.rejects(start(t, { secret: 'short' }), { code: 'SESSION_OPTION_INVALID' })
+})
+
+test('flags', async t => {
+  t.strictSame(readFlags([]), { port: 8080, host: '127.0.0.1', redis: undefined, ttl: undefined })
+  t.strictSame(readFlags(['--port', '0', '--host=::1', '--redis', 'redis://r', '--ttl', '9']), { port: 0, host: '::1', redis: 'redis://r', ttl: 9 })
+  for (const args of [['--ttl', '0'], ['--ttl', '1.5'], ['--ttl=-1'], ['--ttl', ''], ['--port', '65536'], ['--port', 'x'], ['--port'],
+    ['--host', ''], ['--redis', ''], ['--what'], ['extra'], ['--ttl', String(MAX_TTL + 1)]]) {
+    t.throws(() => readFlags(args), { message: /^demo: [^\n]+$/ }, args.join(' '))
+  }
+})
+
+test('flags and environment', async t => {
+  const none = readFlags([])
+  const bare = demoOptions(none, {})
+  t.match(bare, { redis: 'memory:', secureCookie: false })
+  t.ok((bare.secret ?? '').length >= 32)
+  t.not(bare.secret, demoOptions(none, {}).secret, 'random each time')
+  const set = demoOptions(none, { SESSION_REDIS: 'redis://env', SESSION_SECRET: SECRET, SESSION_COOKIE_SECURE: 'true', SESSION_COOKIE_ID: 'sid' })
+  t.match(set, { redis: 'redis://env', cookieName: 'sid' })
+  t.equal(set.secret, undefined)
+  t.equal(set.secureCookie, undefined)
+  t.equal(demoOptions(readFlags(['--redis', 'redis://flag']), { SESSION_REDIS: 'redis://env' }).redis, 'redis://flag')
+  t.equal(demoOptions(none, { SESSION_REDIS: '' }).redis, 'memory:')
+})
+
+// --- The real command ---------------------------------------------------------------------------------------------
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+class Process {
+  readonly child: ChildProcess
+  out = ''
+  err = ''
+
+  constructor (t: Test, args: string[], env: NodeJS.ProcessEnv = {}) {
+    this.child = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child.stdout?.on('data', (text: Buffer) => { this.out += text.toString() })
+    this.child.stderr?.on('data', (text: Buffer) => { this.err += text.toString() })
+    t.teardown(() => this.child.kill('SIGKILL'))
+  }
+
+  async ended (): Promise<number | null> {
+    const [code] = await once(this.child, 'close') as [number | null]
+    return code
+  }
+
+  async url (): Promise<string> {
+    for (;;) {
+      const url = /http:\/\/\S+/.exec(this.out)?.[0]
+      if (url !== undefined) return url
+      if (this.child.exitCode !== null) throw new Error(this.err)
+      await new Promise(resolve => setTimeout(resolve, 20))
+    }
+  }
+}
+
+test('the command explains itself', async t => {
+  const help = new Process(t, ['--help'])
+  t.equal(await help.ended(), 0)
+  t.match(help.out, /Usage: [^]*demo/)
+  const demoHelp = new Process(t, ['demo', '-h'])
+  t.equal(await demoHelp.ended(), 0)
+  for (const flag of ['--port', '--host', '--redis', '--ttl']) t.match(demoHelp.out, flag)
+  t.equal(demoHelp.err, '')
+})
+
+test('a wrong command line ends with 2', async t => {
+  await Promise.all([[], ['dance'], ['--port', '1'], ['demo', '--dance'], ['demo', '--ttl', '0'], ['demo', 'extra']].map(async args => {
+    const run = new Process(t, args)
+    t.equal(await run.ended(), 2, args.join(' '))
+    t.match(run.err, /^fastify-live-session: [^\n]+\nTry [^\n]+\n$/, args.join(' '))
+    t.equal(run.out, '')
+  }))
+})
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`serves until ${signal}`, async t => {
+    const run = new Process(t, ['demo', '--port', '0'])
+    const url = await run.url()
+    t.match(run.out, /^SESSION_SECRET is not set[^\n]*\n/)
+    t.equal((await fetch(url)).status, 200)
+    const login = await fetch(`${url}/login`, { method: 'POST', body: new URLSearchParams({ username: 'x' }) })
+    t.match(await login.json(), { authenticated: true, configured_ttl: 60 })
+    const ended = run.ended()
+    run.child.kill(signal)
+    t.equal(await ended, 0)
+    t.equal(run.err, '')
+  })
+}
+
+test('a secret from the environment is used, a bad one refused', async t => {
+  const good = new Process(t, ['demo', '--port', '0'], { SESSION_SECRET: SECRET })
+  await good.url()
+  t.notMatch(good.out, 'SESSION_SECRET')
+  good.child.kill('SIGTERM')
+  const bad = new Process(t, ['demo', '--port', '0'], { SESSION_SECRET: 'hunter2' })
+  t.equal(await bad.ended(), 1)
+  t.match(bad.err, /^fastify-live-session: [^\n]*SESSION_SECRET[^\n]*\n$/)
+  t.notMatch(bad.err, 'hunter2')
+})
+
+test('a port that is taken', async t => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const run = new Process(t, ['demo', '--port', String(port)])
+  t.equal(await run.ended(), 1)
+  t.match(run.err, new RegExp(`^fastify-live-session: port ${port} [^\\n]*\\n$`))
+})
+
+test('Redis that is not there', async t => {
+  const run = new Process(t, ['demo', '--port', '0', '--redis', 'redis://me:pass@word@127.0.0.1:1'])
+  t.equal(await run.ended(), 1)
+  t.match(run.err, /^fastify-live-session: redis:\/\/127\.0\.0\.1:1: [^\n]*\n$/)
+  t.equal(run.out, '')
+})
