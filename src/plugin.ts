@@ -75,12 +75,15 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     if (session !== null) return session
     const reply = request[kReply] as FastifyReply | null
     if (reply === null) throw new TooEarlyError(decoratorName)
-    return (request[kSession] = new Session(instance, request, reply, request.routeOptions.config.session))
+    const fresh = new Session(instance, request, reply, request.routeOptions.config.session)
+    request[kSession] = fresh
+    return fresh
   }
 
   function getSession (this: FastifyRequest): PublicSession {
     const session = sessionOf(this as Decorated)
-    return session.view ??= sessionProxy(session)
+    session.view ??= sessionProxy(session)
+    return session.view
   }
 
   function setSession (this: FastifyRequest, value: unknown): void {
@@ -109,7 +112,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       done()
       return
     }
-    session.begin(token).then((reused) => {
+    session.begin(token, (reused) => {
       if (reused) request.log.warn({ sessionId: token.id }, 'a session was ended: a secret was used that had been renewed before (theft?)')
       done()
     }, (error: Error) => {

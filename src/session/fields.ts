@@ -25,12 +25,12 @@ export class Fields {
   readonly #rules: FieldRules
   #source: StoredFields | undefined
   /** What this request learnt of the store since loading: a text, or `null` for absence. Outranks the source. */
-  readonly #known = new Map<string, string | null>()
+  #known: Map<string, string | null> | undefined
   /** Values that were handed out or set. */
-  readonly #values = new Map<string, unknown>()
+  #values: Map<string, unknown> | undefined
   /** Fields set since they were last saved, with the text at that time. */
-  readonly #assigned = new Map<string, string>()
-  readonly #deleted = new Set<string>()
+  #assigned: Map<string, string> | undefined
+  #deleted: Set<string> | undefined
   #cleared = false
 
   /** @param source the loaded record, or `undefined` for a session without one */
@@ -41,10 +41,11 @@ export class Fields {
 
   /** The value of a field; `undefined` where absent or where it does not fit the schema. */
   get (name: string): unknown {
-    if (this.#values.has(name)) return this.#values.get(name)
+    if (this.#values?.has(name)) return this.#values?.get(name)
     const text = this.#current(name)
     if (text === undefined) return undefined
     const value = this.decode(name, text)
+    this.#values ??= new Map()
     this.#values.set(name, value)
     return value
   }
@@ -64,31 +65,34 @@ export class Fields {
       return
     }
     const text = this.encode(name, value)
+    this.#values ??= new Map()
     this.#values.set(name, value)
+    this.#assigned ??= new Map()
     this.#assigned.set(name, text)
-    this.#deleted.delete(name)
+    this.#deleted?.delete(name)
   }
 
   /** Removes a field. */
   delete (name: string): void {
     assertName(name)
-    this.#values.delete(name)
-    this.#assigned.delete(name)
+    this.#values?.delete(name)
+    this.#assigned?.delete(name)
+    this.#deleted ??= new Set()
     this.#deleted.add(name)
   }
 
   /** Removes all fields, also those that other requests add until this one is saved. */
   clear (): void {
-    this.#values.clear()
-    this.#assigned.clear()
-    this.#deleted.clear()
+    this.#values?.clear()
+    this.#assigned?.clear()
+    this.#deleted?.clear()
     this.#cleared = true
   }
 
   /** Whether nothing can have changed: nothing was set, removed, or handed out in a form that can be mutated. */
   get pristine (): boolean {
-    if (this.#cleared || this.#deleted.size > 0 || this.#assigned.size > 0) return false
-    for (const value of this.#values.values()) if (typeof value === 'object' && value !== null) return false
+    if (this.#cleared || (this.#deleted?.size ?? 0) > 0 || (this.#assigned?.size ?? 0) > 0) return false
+    for (const value of this.#values?.values() ?? []) if (typeof value === 'object' && value !== null) return false
     return true
   }
 
@@ -97,9 +101,9 @@ export class Fields {
     const names = new Set<string>()
     if (!this.#cleared) {
       for (const name of this.#source?.names() ?? []) names.add(name)
-      for (const name of this.#known.keys()) names.add(name)
+      for (const name of this.#known?.keys() ?? []) names.add(name)
     }
-    for (const name of this.#assigned.keys()) names.add(name)
+    for (const name of this.#assigned?.keys() ?? []) names.add(name)
     return [...names].filter((name) => !isReserved(name) && this.get(name) !== undefined)
   }
 
@@ -126,10 +130,10 @@ export class Fields {
   changes (): Operation[] {
     const operations: Operation[] = []
     if (this.#cleared) operations.push({ type: 'clear' })
-    for (const field of this.#deleted) {
+    for (const field of this.#deleted ?? []) {
       if (this.#stored(field) !== undefined) operations.push({ type: 'delete', field })
     }
-    for (const name of this.#values.keys()) {
+    for (const name of this.#values?.keys() ?? []) {
       const text = this.#changedText(name)
       if (text !== undefined) operations.push({ type: 'set', field: name, text })
     }
@@ -139,7 +143,7 @@ export class Fields {
   /** What has to happen to one field before a live write to it, so that the two take effect in the program's order. */
   changesOf (name: string): Operation[] {
     if (this.#cleared) return this.changes()
-    if (this.#deleted.has(name)) return [{ type: 'delete', field: name }]
+    if (this.#deleted?.has(name)) return [{ type: 'delete', field: name }]
     const text = this.#changedText(name)
     return text === undefined ? [] : [{ type: 'set', field: name, text }]
   }
@@ -150,17 +154,19 @@ export class Fields {
       switch (operation.type) {
         case 'clear':
           this.#source = undefined
-          this.#known.clear()
+          this.#known?.clear()
           this.#cleared = false
           break
         case 'set':
+          this.#known ??= new Map()
           this.#known.set(operation.field, operation.text)
           // Another text was assigned while this one was on its way: that one is still to be saved.
-          if (this.#assigned.get(operation.field) === operation.text) this.#assigned.delete(operation.field)
+          if (this.#assigned?.get(operation.field) === operation.text) this.#assigned?.delete(operation.field)
           break
         case 'delete':
+          this.#known ??= new Map()
           this.#known.set(operation.field, null)
-          this.#deleted.delete(operation.field)
+          this.#deleted?.delete(operation.field)
           break
       }
     }
@@ -168,15 +174,16 @@ export class Fields {
 
   /** Takes over what a live write left in the store: the snapshot of the same request shows it. */
   learn (name: string, text: string | null): void {
+    this.#known ??= new Map()
     this.#known.set(name, text)
-    this.#values.delete(name)
-    this.#assigned.delete(name)
-    this.#deleted.delete(name)
+    this.#values?.delete(name)
+    this.#assigned?.delete(name)
+    this.#deleted?.delete(name)
   }
 
   /** The text that the store will hold once `changesOf` this field is done, as far as this request knows; `null` where absent. */
   textOf (name: string): string | null {
-    if (this.#deleted.has(name)) return null
+    if (this.#deleted?.has(name)) return null
     return this.#changedText(name) ?? this.#current(name) ?? null
   }
 
@@ -187,28 +194,28 @@ export class Fields {
 
   /** Drops all unsaved changes. */
   discard (): void {
-    this.#values.clear()
-    this.#assigned.clear()
-    this.#deleted.clear()
+    this.#values?.clear()
+    this.#assigned?.clear()
+    this.#deleted?.clear()
     this.#cleared = false
   }
 
   /** The text of a field as this request sees it, values that were handed out aside. */
   #current (name: string): string | undefined {
-    if (this.#cleared || this.#deleted.has(name)) return undefined
+    if (this.#cleared || this.#deleted?.has(name)) return undefined
     return this.#stored(name)
   }
 
   #stored (name: string): string | undefined {
     if (isReserved(name)) return undefined
-    const known = this.#known.get(name)
+    const known = this.#known?.get(name)
     return known === undefined ? this.#source?.get(name) : known ?? undefined
   }
 
   /** The text that has to be stored for a field, or `undefined` where the store holds it already. */
   #changedText (name: string): string | undefined {
-    const value = this.#values.get(name)
-    const assigned = this.#assigned.get(name)
+    const value = this.#values?.get(name)
+    const assigned = this.#assigned?.get(name)
     const before = this.#cleared ? undefined : this.#stored(name)
     if (typeof value !== 'object' || value === null) return assigned === before ? undefined : assigned
     if (assigned === undefined && !this.#mutated(name, value, before)) return undefined

@@ -59,6 +59,9 @@ export class Session implements LiveSession {
   #createdAt: number | undefined
   #fields: Fields
   #settings: Settings | undefined
+  /** Idle timeout and lifetime of this session, seconds, where this request stored new ones. */
+  #idleTimeout: number | undefined
+  #lifetime: number | undefined
   #persistent: boolean
   #touch = false
   #rotating = false
@@ -98,20 +101,23 @@ export class Session implements LiveSession {
   }
 
   /**
-   * Looks up the record of a genuine token.
+   * Looks up the record of a genuine token. By callbacks, because every request with a session comes this way.
    *
-   * @returns whether the record was ended because an old secret was used again
-   * @throws StoreUnavailableError, RecordError; reading the session throws the same from then on
+   * @param done called when the session can be used; with `true` where the record was ended because an old secret was
+   *   used again
+   * @param fail called with a StoreUnavailableError or RecordError; reading the session throws the same from then on
    */
-  async begin (token: Token): Promise<boolean> {
-    this.#cookieCame = true
+  begin (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void): void {
     this.#unreadable = true
-    const loaded = await this.#call(this.#instance.store.load(token.id, token.digest, this.#touches, this.#instance.rules))
-    this.#unreadable = false
-    if (loaded === undefined) return false
-    if (loaded.standing === 'reused') return true
-    this.#adopt(token, loaded)
-    return false
+    this.#instance.store.load(token.id, token.digest, this.#touches, this.#instance.rules).then((loaded) => {
+      this.#unreadable = false
+      const reused = loaded?.standing === 'reused'
+      if (loaded !== undefined && !reused) this.#adopt(token, loaded)
+      done(reused)
+    }, (error: Error) => {
+      this.#failure = error
+      fail(error)
+    })
   }
 
   /**
@@ -152,7 +158,7 @@ export class Session implements LiveSession {
     this.#fields.clear()
   }
 
-  /** The error of the store that failed this request, if one did. */
+  /** The error with which the store failed an earlier operation of this request, if it did. */
   get failure (): Error | undefined {
     return this.#failure
   }
@@ -216,7 +222,7 @@ export class Session implements LiveSession {
 
   get idleTimeout (): number {
     this.#assertReadable()
-    return this.#settings?.idleTimeout ?? this.#meta(SESSION_TTL) ?? this.#instance.rules.idleTimeout / 1000
+    return this.#settings?.idleTimeout ?? this.#idleTimeout ?? this.#meta(SESSION_TTL) ?? this.#instance.rules.idleTimeout / 1000
   }
 
   set idleTimeout (seconds: number) {
@@ -226,7 +232,8 @@ export class Session implements LiveSession {
   }
 
   get live (): LiveAttributes {
-    return this.#live ??= liveAttributes(this)
+    this.#live ??= liveAttributes(this)
+    return this.#live
   }
 
   get (key: string): unknown {
@@ -316,7 +323,7 @@ export class Session implements LiveSession {
     if (idleTimeout !== undefined) assertTimeout('remember() idleTimeout', idleTimeout)
     if (lifetime !== undefined) assertTimeout('remember() lifetime', lifetime)
     const { rules } = this.#instance
-    const total = lifetime ?? this.#settings?.lifetime ?? this.#meta(LIFETIME) ?? rules.lifetime / 1000
+    const total = lifetime ?? this.#settings?.lifetime ?? this.#lifetime ?? this.#meta(LIFETIME) ?? rules.lifetime / 1000
     const idle = idleTimeout ?? this.idleTimeout
     if (total < idle) throw new TimeoutError('remember()', `the lifetime (${total} s) is shorter than the idle timeout (${idle} s); give both`)
     this.#settings = { ...this.#settings, ...(idleTimeout !== undefined && { idleTimeout }), ...(lifetime !== undefined && { lifetime }), persistent: true }
@@ -405,7 +412,7 @@ export class Session implements LiveSession {
     this.#loaded = undefined
     this.#createdAt = undefined
     this.#fields = new Fields(this.#instance.fieldRules)
-    this.#settings = undefined
+    this.#settings = this.#idleTimeout = this.#lifetime = undefined
     this.#persistent = this.#instance.persistent
     this.#touch = this.#rotating = this.#ending = this.#tokenDue = this.#renewalDue = false
     this.#replaced = undefined
@@ -421,21 +428,13 @@ export class Session implements LiveSession {
   /** Runs a store operation of this session after those that were asked for before. */
   #enqueue<T> (operation: () => Promise<T>): Promise<T> {
     const result = this.#busy === undefined ? operation() : this.#busy.then(operation)
-    const busy = result.then(nothing, nothing).then(() => {
+    const busy = result.then(nothing, (error: Error) => {
+      if (error instanceof StoreUnavailableError) this.#failure = error
+    }).then(() => {
       if (this.#busy === busy) this.#busy = undefined
     })
     this.#busy = busy
     return result
-  }
-
-  /** Waits for the store and remembers if it failed. */
-  async #call<T> (answer: Promise<T>): Promise<T> {
-    try {
-      return await answer
-    } catch (error) {
-      this.#failure = error as Error
-      throw error
-    }
   }
 
   /** Sends the live operations that were gathered in this turn. */
@@ -443,13 +442,15 @@ export class Session implements LiveSession {
     const batch = this.#batch
     if (batch === undefined) return
     this.#batch = undefined
-    void this.#enqueue(async () => {
+    // The callers get their results, or the error, one by one; the queue itself never rejects.
+    this.#enqueue(async () => {
       try {
         batch.settle(await this.#execute(batch.operations))
       } catch (error) {
         batch.fail(error)
+        throw error
       }
-    })
+    }).catch(nothing)
   }
 
   async #execute (operations: Operation[]): Promise<Array<OperationResult | Error>> {
@@ -458,14 +459,14 @@ export class Session implements LiveSession {
     const { store, rules } = this.#instance
     if (operations.every(({ type }) => type === 'get')) {
       const names = operations.map((operation) => (operation as { field: string }).field)
-      const texts = await this.#call(store.read(this.#id!, this.#digest, names))
+      const texts = await store.read(this.#id!, this.#digest, names)
       if (texts === undefined) this.#state = 'gone'
       return texts ?? operations.map(resultWhenGone)
     }
     const write: Write = { operations, settings: {}, touch: this.#touches ? 'due' : 'never', mode: 'apart' }
     const written = this.#state === 'new'
       ? await this.#insert(write)
-      : await this.#call(store.write(this.#id!, this.#digest, write, rules))
+      : await store.write(this.#id!, this.#digest, write, rules)
     if (written === undefined) {
       this.#state = 'gone'
       return operations.map(resultWhenGone)
@@ -513,7 +514,7 @@ export class Session implements LiveSession {
     const { store, rules } = this.#instance
     for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
       if (this.#id === undefined) this.#newIdentity()
-      const written = await this.#call(store.create(this.#id!, this.#digest, write, rules))
+      const written = await store.create(this.#id!, this.#digest, write, rules)
       if (written === undefined) {
         this.#id = undefined
         continue
@@ -542,7 +543,7 @@ export class Session implements LiveSession {
     const digest = secret === undefined ? undefined : digestOf(secret)
     const touch = this.#touch ? 'always' : this.#touches ? 'due' : 'never'
     const { store, rules } = this.#instance
-    const written = await this.#call(store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: 'together' }, rules))
+    const written = await store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: 'together' }, rules)
     if (written === undefined) {
       this.#state = 'gone'
       this.#discard()
@@ -565,6 +566,8 @@ export class Session implements LiveSession {
   /** Takes note that settings are stored. */
   #settle (settings: Settings): void {
     if (settings.persistent === true) this.#persistent = this.#tokenDue = true
+    this.#idleTimeout = settings.idleTimeout ?? this.#idleTimeout
+    this.#lifetime = settings.lifetime ?? this.#lifetime
     if (settings === this.#settings) this.#settings = undefined
   }
 
@@ -578,7 +581,7 @@ export class Session implements LiveSession {
 
   async #retire (replaced: { id: string, digest: string, carried: boolean }): Promise<void> {
     const { store } = this.#instance
-    const ended = await this.#call(store.destroy(replaced.id, replaced.digest))
+    const ended = await store.destroy(replaced.id, replaced.digest)
     this.#replaced = undefined
     if (this.#state === 'new') {
       // Regenerated, and nothing to store: the session ended.
@@ -587,7 +590,7 @@ export class Session implements LiveSession {
       // It ended while this request was carrying its data over. They must not live on.
       this.#state = 'gone'
       this.#tokenDue = false
-      await this.#call(store.destroy(this.#id!))
+      await store.destroy(this.#id!)
       throw new GoneError()
     }
   }
@@ -598,21 +601,22 @@ export class Session implements LiveSession {
       this.#fields.discard()
       return
     }
-    const loaded = await this.#call(this.#instance.store.load(this.#id!, this.#digest, false, this.#instance.rules))
+    const loaded = await this.#instance.store.load(this.#id!, this.#digest, false, this.#instance.rules)
     if (loaded === undefined || loaded.standing === 'reused') {
       this.#state = 'gone'
       throw new GoneError()
     }
     this.#loaded = loaded
     this.#clock = loaded
+    this.#idleTimeout = this.#lifetime = undefined
     this.#fields = new Fields(this.#instance.fieldRules, loaded.fields)
   }
 
   async #end (): Promise<void> {
     const { store } = this.#instance
     const issued = this.#state === 'stored'
-    if (this.#state === 'stored') await this.#call(store.destroy(this.#id!))
-    if (this.#replaced !== undefined) await this.#call(store.destroy(this.#replaced.id))
+    if (this.#state === 'stored') await store.destroy(this.#id!)
+    if (this.#replaced !== undefined) await store.destroy(this.#replaced.id)
     this.#becomeNew()
     if (issued || this.#cookieCame) this.#clearCookie()
   }

@@ -10,7 +10,7 @@
  * }
  * ```
  */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+
 export interface SessionData {}
 
 /** The names of declared data fields. */
@@ -168,4 +168,3 @@ export interface SessionMethods {
 
 /** `request.session`: declared data fields as properties, and the methods. */
 export type Session = SessionMethods & Omit<SessionData, keyof SessionMethods>
-

@@ -1,8 +1,7 @@
 /**
  * Cutting up the one string in which the load script hands over a record: MessagePack, as Redis' cmsgpack writes it.
  *
- * Only what is asked for is decoded. A request that reads two of twenty fields pays for an index of twenty positions
- * and two strings, not for twenty.
+ * Only what is asked for is decoded: a request that reads two of twenty fields pays for two strings, not for twenty.
  */
 import { RecordError } from '../errors.js'
 import type { LoadedRecord, Standing, StoredFields } from './store.js'
@@ -26,46 +25,52 @@ export function readRecord (reply: Buffer): LoadedRecord {
   return { standing, touched, now, ttl, fields: new PackedFields(reader) }
 }
 
-/** The fields of a record, still packed. */
+/**
+ * The fields of a record, still packed: names and texts in turn. A look-up walks along them; for the few that a request
+ * makes, that costs less than building an index, and makes no garbage.
+ */
 class PackedFields implements StoredFields {
   readonly #reader: Reader
-  #texts: Map<string, Position> | undefined
+  readonly #count: number
+  readonly #start: number
 
   constructor (reader: Reader) {
     this.#reader = reader
+    this.#count = reader.arrayLength() / 2
+    this.#start = reader.at
   }
 
   get (name: string): string | undefined {
-    const position = this.#index().get(name)
-    return position === undefined ? undefined : this.#reader.text(position)
-  }
-
-  names (): Iterable<string> {
-    return this.#index().keys()
-  }
-
-  #index (): Map<string, Position> {
-    if (this.#texts === undefined) {
-      const texts = new Map<string, Position>()
-      for (let left = this.#reader.arrayLength(); left > 0; left -= 2) {
-        const name = this.#reader.string()
-        texts.set(name, this.#reader.position())
-      }
-      this.#texts = texts
+    const reader = this.#reader
+    const bytes = NON_ASCII.test(name) ? Buffer.from(name).toString('latin1') : name
+    reader.at = this.#start
+    for (let i = 0; i < this.#count; i++) {
+      const found = reader.skipString(bytes)
+      if (found) return reader.string()
+      reader.skipString()
     }
-    return this.#texts
+    return undefined
+  }
+
+  names (): string[] {
+    const reader = this.#reader
+    const names: string[] = []
+    reader.at = this.#start
+    for (let i = 0; i < this.#count; i++) {
+      names.push(reader.string())
+      reader.skipString()
+    }
+    return names
   }
 }
-
-/** Where a string's bytes begin and end. */
-interface Position { start: number, end: number }
 
 /** MessagePack, as far as the load script uses it (https://github.com/msgpack/msgpack/blob/master/spec.md). */
 class Reader {
   readonly #bytes: Buffer
   /** The same bytes, one character each: substrings of it are cheap, where they are ASCII they are the text. */
   readonly #latin1: string
-  #at = 0
+  /** Where reading goes on. */
+  at = 0
 
   constructor (bytes: Buffer) {
     this.#bytes = bytes
@@ -76,7 +81,7 @@ class Reader {
     const head = this.#byte()
     if (head <= 0x7f) return head
     if (head >= 0xe0) return head - 0x100
-    const at = this.#at
+    const at = this.at
     switch (head) {
       case 0xcc: this.#skip(1); return this.#bytes.readUInt8(at)
       case 0xcd: this.#skip(2); return this.#bytes.readUInt16BE(at)
@@ -99,44 +104,46 @@ class Reader {
   }
 
   string (): string {
-    return this.text(this.position())
-  }
-
-  /** Steps over a string and says where it is. */
-  position (): Position {
-    const head = this.#byte()
-    let length: number
-    if ((head & 0xe0) === 0xa0) length = head & 0x1f
-    else if (head === 0xd9) length = this.#length(1)
-    else if (head === 0xda) length = this.#length(2)
-    else if (head === 0xdb) length = this.#length(4)
-    else throw malformed()
-    const start = this.#at
+    const length = this.#stringLength()
+    const start = this.at
     this.#skip(length)
-    return { start, end: this.#at }
+    const text = this.#latin1.substring(start, this.at)
+    return NON_ASCII.test(text) ? this.#bytes.toString('utf8', start, this.at) : text
   }
 
-  text ({ start, end }: Position): string {
-    const text = this.#latin1.substring(start, end)
-    return NON_ASCII.test(text) ? this.#bytes.toString('utf8', start, end) : text
+  /** Steps over a string, and says whether its bytes, as Latin-1, are the given ones. */
+  skipString (bytes?: string): boolean {
+    const length = this.#stringLength()
+    const start = this.at
+    this.#skip(length)
+    return bytes !== undefined && bytes.length === length && this.#latin1.startsWith(bytes, start)
+  }
+
+  #stringLength (): number {
+    const head = this.#byte()
+    if ((head & 0xe0) === 0xa0) return head & 0x1f
+    if (head === 0xd9) return this.#length(1)
+    if (head === 0xda) return this.#length(2)
+    if (head === 0xdb) return this.#length(4)
+    throw malformed()
   }
 
   #byte (): number {
-    const byte = this.#bytes[this.#at]
+    const byte = this.#bytes[this.at]
     if (byte === undefined) throw malformed()
-    this.#at++
+    this.at++
     return byte
   }
 
   #length (size: number): number {
-    const length = this.#bytes.readUIntBE(this.#at, size)
-    this.#at += size
+    const length = this.#bytes.readUIntBE(this.at, size)
+    this.at += size
     return length
   }
 
   #skip (length: number): void {
-    this.#at += length
-    if (this.#at > this.#bytes.length) throw malformed()
+    this.at += length
+    if (this.at > this.#bytes.length) throw malformed()
   }
 }
 

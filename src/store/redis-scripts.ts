@@ -14,7 +14,7 @@ import type { Rules } from './store.js'
 export interface Script { readonly text: string, readonly sha: string }
 
 /** The scripts that depend on a plugin instance's rules. */
-export interface RuledScripts { readonly load: Script, readonly write: Script }
+export interface RuledScripts { readonly load: Script, readonly save: Script, readonly operate: Script }
 
 /** How a script says that the key holds a hash that is no session record. */
 export const NOT_A_RECORD = 'NOTASESSION'
@@ -25,8 +25,12 @@ export const NOT_A_RECORD = 'NOTASESSION'
  * @param rules numbers only; they become constants of the scripts
  */
 export function scriptsFor (rules: Rules): RuledScripts {
-  const prelude = constants(rules) + CLOCK + EXPIRY
-  return { load: script(prelude + LOAD), write: script(prelude + DECIMAL + WRITE) }
+  const prelude = constants(rules)
+  return {
+    load: script(prelude + LOAD),
+    save: script(prelude + SAVE),
+    operate: script(prelude + CLOCK + EXPIRY + DECIMAL + OPERATE)
+  }
 }
 
 function script (text: string): Script {
@@ -76,19 +80,38 @@ end
 `
 
 /**
- * ARGV: digest, '1' to extend the expiry where due. Answers nothing, or standing, touched, clock, milliseconds left and
- * all fields as ONE string (MessagePack): a client parses one string several times faster than an array of many.
- * Under memory pressure Redis refuses a script's first write if it may grow memory; so PEXPIRE comes before HSET.
+ * ARGV: digest, flags ('t' to extend the expiry where due, 'c' to tell the clock). Answers nothing, or standing, touched, clock
+ * (0: not told), milliseconds left and all fields as ONE string (MessagePack): a client parses one string several times
+ * faster than an array of many.
+ *
+ * Nearly every load finds its own digest and nothing to do. That case leaves early: every function, table and command
+ * of the rest would cost all of them time. In a compact hash the metadata stand where CREATE put them; in a large one
+ * they have to be looked for.
  */
 const LOAD = `
-local key, presented = KEYS[1], ARGV[1]
+local key, presented, flags = KEYS[1], ARGV[1], ARGV[2]
 local fields = redis.call('HGETALL', key)
-if #fields == 0 then return false end
+local count = #fields
+if count == 0 then return false end
+local owner, idle
+if fields[5] == '${record.SESSION_TTL}' and fields[7] == '${record.DIGEST}' then
+  idle, owner = tonumber(fields[6]), fields[8]
+else
+  for i = 1, count, 2 do
+    local name = fields[i]
+    if name == '${record.DIGEST}' then owner = fields[i + 1] elseif name == '${record.SESSION_TTL}' then idle = tonumber(fields[i + 1]) end
+  end
+end
+local ttl = redis.call('PTTL', key)
+if presented == owner and ROTATE_EVERY == 0 and idle and (flags == 't' and ttl >= idle * 1000 or flags == '') then
+  return cmsgpack.pack('current', 0, 0, ttl, fields)
+end
+` + CLOCK + EXPIRY + `
 local record = {}
-for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
+for i = 1, count, 2 do record[fields[i]] = fields[i + 1] end
 
 local standing
-if presented == record['${record.DIGEST}'] then
+if presented == owner then
   standing = 'current'
   if record['${record.NEXT}'] then
     standing = 'superseded'
@@ -110,15 +133,15 @@ end
 if not standing then return false end
 if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
 
-local ttl = redis.call('PTTL', key)
 local touched = 0
 if standing == 'reused' then
   redis.call('DEL', key)
 else
-  if ARGV[2] == '1' and ttl < idle_timeout(record) then
+  if string.find(flags, 't', 1, true) and ttl < idle_timeout(record) then
     local extended = extension(record)
     if extended > ttl then
       ttl = extended
+      -- PEXPIRE first: Redis refuses a script's first write if it may grow a full memory, and this is not worth a 503.
       expire(key, ttl)
       redis.call('HSET', key, '${record.LAST_ACCESSED_AT}', ms(now))
       touched = 1
@@ -196,34 +219,72 @@ end
 `
 
 /**
- * ARGV: flags ('c' create or 'u' update; 't' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), digest,
- * deadline (ms by this Redis' clock; a command that arrives later was given up by its sender and does nothing),
- * settings ('' or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments).
- * The operations run on a table; what they changed is written at the end with one HSET and one HDEL.
+ * ARGV: deadline (ms by this Redis' clock; a command that arrives later was given up by its sender and does nothing),
+ * milliseconds to live, digest, idle timeout (seconds), further fields. Answers nothing where the key exists, or the clock.
  */
-const WRITE = OWNED + `
-local key, flags, digest = KEYS[1], ARGV[1], ARGV[2]
-local create = string.sub(flags, 1, 1) == 'c'
-local together = string.sub(flags, 2, 2) == 't'
-local touch = string.sub(flags, 3, 3)
-if now > tonumber(ARGV[3]) then return {'late', ms(now)} end
+export const createScript = script(`
+local time = redis.call('TIME')
+local now = string.format('%s%03d', time[1], time[2] / 1000)
+if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+-- Metadata first, so that HGETALL reads like a sentence.
+redis.call('HSET', KEYS[1], '${record.CREATED_AT}', now, '${record.LAST_ACCESSED_AT}', now, '${record.SESSION_TTL}', ARGV[4],
+  '${record.DIGEST}', ARGV[3], unpack(ARGV, 5))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 'ok ' .. now .. ' ' .. ARGV[2]
+`)
+
+/**
+ * The usual save: set and delete, on a record that has room and need not be extended. Whatever is less simple is left to
+ * OPERATE, by answering 'retry' before anything happened. MEMORY USAGE is never less than what the fields hold, and costs
+ * next to nothing; so it tells at once that there is room.
+ *
+ * ARGV: deadline, digest, '1' if the expiry is to be extended where due, bytes that are added at most, number of fields to
+ * set, their names and texts, names to delete.
+ */
+const SAVE = `
+local key = KEYS[1]
+local time = redis.call('TIME')
+local now = string.format('%s%03d', time[1], time[2] / 1000)
+if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
+local owner = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}')
+local ttl = redis.call('PTTL', key)
+if owner[1] ~= ARGV[2] or (ARGV[3] == '1' and ttl < (tonumber(owner[2]) or 0) * 1000) then return 'retry' end
+local set = tonumber(ARGV[5])
+if set > 0 then
+  local usage = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
+  if type(usage) ~= 'number' or usage + ARGV[4] > MAX_RECORD_SIZE then return 'retry' end
+  -- At least four of the fields are metadata.
+  if redis.call('HLEN', key) - 4 + set > MAX_FIELDS then return 'retry' end
+  redis.call('HSET', key, unpack(ARGV, 6, 5 + 2 * set))
+end
+if #ARGV > 5 + 2 * set then redis.call('HDEL', key, unpack(ARGV, 6 + 2 * set)) end
+return 'ok ' .. now .. ' ' .. ttl
+`
+
+/**
+ * Any write. ARGV: deadline, digest, flags ('t' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), settings (''
+ * or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments). The operations run on
+ * a table; what they changed is written at the end with one HSET and one HDEL.
+ */
+const OPERATE = OWNED + `
+local key, digest, flags = KEYS[1], ARGV[2], ARGV[3]
+local together = string.sub(flags, 1, 1) == 't'
+local touch = string.sub(flags, 2, 2)
+if now > tonumber(ARGV[1]) then return {'late', ms(now)} end
 
 local record, count, size = {}, 0, 0
-if create then
-  if redis.call('EXISTS', key) == 1 then return false end
-else
-  local fields = redis.call('HGETALL', key)
-  for i = 1, #fields, 2 do
-    local name, text = fields[i], fields[i + 1]
-    record[name] = text
-    if string.byte(name) ~= 64 and name ~= '${record.CREATED_AT}' and name ~= '${record.LAST_ACCESSED_AT}' and name ~= '${record.SESSION_TTL}' then
-      count = count + 1
-      size = size + #name + #text
-    end
+local fields = redis.call('HGETALL', key)
+for i = 1, #fields, 2 do
+  local name, text = fields[i], fields[i + 1]
+  record[name] = text
+  if string.byte(name) ~= 64 and name ~= '${record.CREATED_AT}' and name ~= '${record.LAST_ACCESSED_AT}' and name ~= '${record.SESSION_TTL}' then
+    count = count + 1
+    size = size + #name + #text
   end
-  if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end
-  if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
 end
+if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end
+if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
 
 -- Which names changed, in the order of their first change: HGETALL then shows fields as they were written.
 local changed, order = {}, {}
@@ -337,7 +398,7 @@ if ARGV[4] ~= '' then
   if lifetime ~= '-' then meta('${record.LIFETIME}', lifetime); renewed = true end
   if persistent == '1' then meta('${record.PERSISTENT}', '1') end
   if persistent == '0' then unset[#unset + 1] = '${record.PERSISTENT}' end
-  if successor ~= '-' and not create then
+  if successor ~= '-' then
     meta('${record.DIGEST}', successor)
     meta('${record.ROTATED}', ms(now))
     for _, name in ipairs({'${record.NEXT}', '${record.SEALED}', '${record.PREVIOUS}', '${record.PREVIOUS_UNTIL}'}) do
@@ -346,25 +407,7 @@ if ARGV[4] ~= '' then
   end
 end
 
-local ttl
-if create then
-  -- In this order, so that HGETALL reads like a sentence: metadata first.
-  local head = {'${record.CREATED_AT}', ms(now), '${record.LAST_ACCESSED_AT}', ms(now)}
-  if not record['${record.SESSION_TTL}'] then
-    head[5], head[6] = '${record.SESSION_TTL}', tostring(IDLE_TIMEOUT / 1000)
-    record['${record.SESSION_TTL}'] = head[6]
-  end
-  record['${record.CREATED_AT}'] = head[2]
-  head[#head + 1] = '${record.DIGEST}'
-  head[#head + 1] = digest
-  for i = 1, #set do head[#head + 1] = set[i] end
-  redis.call('HSET', key, unpack(head))
-  ttl = math.min(idle_timeout(record), lifetime_left(record))
-  expire(key, ttl)
-  return {'ok', ms(now), ms(ttl), unpack(results)}
-end
-
-ttl = redis.call('PTTL', key)
+local ttl = redis.call('PTTL', key)
 local extended
 if renewed then
   extended = math.min(idle_timeout(record), lifetime_left(record))

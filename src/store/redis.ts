@@ -4,8 +4,10 @@
  */
 import type { Cluster, Redis } from 'ioredis'
 import { readRecord } from './redis-reply.js'
+import { applyOperations } from './operations.js'
+import * as record from './record.js'
 import {
-  destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts, type Script
+  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts, type Script
 } from './redis-scripts.js'
 import { RedisTransport, type Reply } from './redis-transport.js'
 import { StoreUnavailableError } from '../errors.js'
@@ -33,78 +35,111 @@ export class RedisStore implements Store {
     this.#transport = new RedisTransport(client, this.#timeout)
   }
 
-  async load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
-    const reply = await this.#run(this.#scriptsOf(rules).load, id, [digest, touch ? '1' : '0'])
+  load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
+    const flags = (touch ? 't' : '') + (this.#clockOffset === undefined ? 'c' : '')
+    return this.#run(this.#scriptsOf(rules).load, id, [digest, flags], this.#readLoaded)
+  }
+
+  readonly #readLoaded = (reply: Reply): LoadedRecord | undefined => {
     if (reply === null) return undefined
     const loaded = readRecord(reply as Buffer)
-    this.#learnClock(loaded.now)
+    if (loaded.now === 0) loaded.now = Math.floor(performance.now() + this.#clockOffset!)
+    else this.#learnClock(loaded.now)
     return loaded
   }
 
-  async create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
-    return await this.#write('c', id, digest, write, rules)
-  }
-
-  async write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
-    return await this.#write('u', id, digest, write, rules)
-  }
-
-  async read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
-    const reply = await this.#run(readScript, id, [digest, ...names])
-    return reply === null ? undefined : reply as Array<Buffer | null>
-  }
-
-  async renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
-    const reply = await this.#run(renewScript, id, [digest, nextDigest, sealed])
-    return reply === null ? undefined : String(reply)
-  }
-
-  async destroy (id: string, digest = ''): Promise<boolean> {
-    return await this.#run(destroyScript, id, [digest]) === 1
-  }
-
-  async inspect (id: string): Promise<RawRecord | undefined> {
-    const reply = await this.#run(inspectScript, id, [])
-    if (reply === null) return undefined
-    const [ttl, flat] = reply as [number, Buffer[]]
-    const fields: Record<string, string> = {}
-    for (let i = 0; i < flat.length; i += 2) {
-      Object.defineProperty(fields, String(flat[i]), { value: String(flat[i + 1]), enumerable: true, configurable: true, writable: true })
+  create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const { idleTimeout = rules.idleTimeout / 1000, lifetime, persistent } = write.settings
+    const ttl = Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000)
+    const args = ['', String(Math.ceil(ttl)), digest, String(idleTimeout)]
+    if (lifetime !== undefined) args.push(record.LIFETIME, String(lifetime))
+    if (persistent === true) args.push(record.PERSISTENT, '1')
+    let results: OperationResult[]
+    if (fitsAnyway(write.operations, rules)) {
+      for (const { field, text } of write.operations) args.push(field, text)
+      results = write.operations.map(() => true)
+    } else {
+      // Nobody else can have a say in a record that does not exist yet, so what goes into it is settled here.
+      const applied = applyOperations(new Map(), write, rules)
+      if (applied.refusal !== undefined) return Promise.resolve({ now: 0, ttl: 0, results: [], refusal: applied.refusal })
+      for (const [field, text] of applied.data) args.push(field, text)
+      results = applied.results
     }
-    return { key: this.#prefix + id, ttl, fields }
+    return this.#fenced(createScript, id, args, readAnswer).then((answer) => {
+      return answer === null ? undefined : this.#written(answer, results)
+    })
+  }
+
+  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const usual = usualSave(digest, write)
+    if (usual === undefined) return this.#operate(id, digest, write, rules)
+    return this.#fenced(this.#scriptsOf(rules).save, id, usual, readAnswer).then((answer) => {
+      if (answer?.[0] !== 'ok') return this.#operate(id, digest, write, rules)
+      return this.#written(answer, write.operations.map(() => true))
+    })
+  }
+
+  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
+    return this.#run(readScript, id, [digest, ...names], (reply) => reply === null ? undefined : reply as Array<Buffer | null>)
+  }
+
+  renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
+    return this.#run(renewScript, id, [digest, nextDigest, sealed], (reply) => reply === null ? undefined : String(reply))
+  }
+
+  destroy (id: string, digest = ''): Promise<boolean> {
+    return this.#run(destroyScript, id, [digest], (reply) => reply === 1)
+  }
+
+  inspect (id: string): Promise<RawRecord | undefined> {
+    return this.#run(inspectScript, id, [], (reply) => {
+      if (reply === null) return undefined
+      const [ttl, flat] = reply as [number, Buffer[]]
+      const fields: Record<string, string> = {}
+      for (let i = 0; i < flat.length; i += 2) {
+        Object.defineProperty(fields, String(flat[i]), { value: String(flat[i + 1]), enumerable: true, configurable: true, writable: true })
+      }
+      return { key: this.#prefix + id, ttl, fields }
+    })
   }
 
   /** Nothing to release: whoever made the client closes it. */
   async close (): Promise<void> {}
 
-  async #write (flag: 'c' | 'u', id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
-    const flags = flag + (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0)
-    const args = [flags, digest, this.#deadline(), settingsArgument(write.settings)]
+  /** Any write, by the script that knows every operation. */
+  async #operate (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const args = ['', digest, (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0), settingsArgument(write.settings)]
     for (const operation of write.operations) pushOperation(args, operation)
-    const { write: script } = this.#scriptsOf(rules)
-    let reply = await this.#run(script, id, args)
-    if (Array.isArray(reply) && String(reply[0]) === 'late') {
-      // Redis' clock is ahead of what it was, after a failover for instance. Nothing happened; now the time is known.
-      this.#learnClock(Number(reply[1]))
-      args[2] = this.#deadline()
-      reply = await this.#run(script, id, args)
-    }
-    if (reply === null) return undefined
-    const [status, now, ttl, ...results] = reply as Reply[]
-    this.#learnClock(Number(now))
-    const written = { now: Number(now), ttl: Number(ttl) }
-    switch (String(status)) {
-      case 'ok':
-        return { ...written, results: results.map((result, i) => operationResult(write.operations[i]!, result)) }
-      case 'refused':
-        return { ...written, results: [], refusal: { refused: String(results[0]) as Refusal['refused'], field: String(results[1]) } }
-      default:
-        throw new StoreUnavailableError('the clock of Redis is not steady')
-    }
+    const answer = await this.#fenced(this.#scriptsOf(rules).operate, id, args, readAnswers)
+    if (answer === null) return undefined
+    const [status, , , ...results] = answer
+    if (status === 'ok') return this.#written(answer, results.map((result, i) => operationResult(write.operations[i]!, result)))
+    const refusal = { refused: String(results[0]) as Refusal['refused'], field: String(results[1]) }
+    return { ...this.#written(answer, []), refusal }
   }
 
-  #run (script: Script, id: string, args: readonly string[]): Promise<Reply> {
-    return this.#transport.run(script, this.#prefix + id, args)
+  /**
+   * Runs a script whose first argument is the deadline. Where Redis' clock turns out to be ahead of what it was, after a
+   * failover for instance, nothing happened and the time is known: it runs once more.
+   */
+  #fenced<T extends Answer | null> (script: Script, id: string, args: string[], read: (reply: Reply) => T, again = true): Promise<T> {
+    args[0] = this.#deadline()
+    return this.#run(script, id, args, read).then((answer) => {
+      if (answer?.[0] !== 'late') return answer
+      if (!again) throw new StoreUnavailableError('the clock of Redis is not steady')
+      this.#learnClock(Number(answer[1]))
+      return this.#fenced(script, id, args, read, false)
+    })
+  }
+
+  #written ([, now, ttl]: Answer, results: OperationResult[]): Written {
+    const written = { now: Number(now), ttl: Number(ttl), results }
+    this.#learnClock(written.now)
+    return written
+  }
+
+  #run<T> (script: Script, id: string, args: readonly string[], read: (reply: Reply) => T): Promise<T> {
+    return this.#transport.run(script, this.#prefix + id, args, read)
   }
 
   #scriptsOf (rules: Rules): RuledScripts {
@@ -128,6 +163,54 @@ export class RedisStore implements Store {
     if (this.#clockOffset === undefined) return NO_DEADLINE
     return String(Math.ceil(performance.now() + this.#clockOffset + this.#timeout))
   }
+}
+
+/** What a writing script answers: how it went, Redis' clock, milliseconds left, and what else there is to say. */
+type Answer = [status: string, now: Reply, ttl: Reply, ...results: Reply[]]
+
+/** An answer in one line of text, or `null`. */
+function readAnswer (reply: Reply): Answer | null {
+  if (reply === null) return null
+  const [status = '', now = 0, ttl = 0] = String(reply).split(' ')
+  return [status, Number(now), Number(ttl)]
+}
+
+/** An answer as an array, or `null`. */
+function readAnswers (reply: Reply): Answer | null {
+  if (reply === null) return null
+  const [status = '', now = 0, ttl = 0, ...results] = reply as Reply[]
+  return [String(status), now, ttl, ...results]
+}
+
+/** Whether these are plain sets that are far from every limit: the usual content of a new record. */
+function fitsAnyway (operations: readonly Operation[], rules: Rules): operations is Array<Extract<Operation, { type: 'set' }>> {
+  if (operations.length > rules.maxFields) return false
+  let characters = 0
+  for (const operation of operations) {
+    if (operation.type !== 'set') return false
+    characters += operation.field.length + operation.text.length
+  }
+  // No character takes more than three bytes of UTF-8 per unit of its length.
+  return characters * 3 <= rules.maxRecordSize
+}
+
+/** The arguments of the quick script for saving, or `undefined` where the write is more than it can do. */
+function usualSave (digest: string, { operations, settings, touch, mode }: Write): string[] | undefined {
+  if (touch === 'always' || settings.idleTimeout !== undefined || settings.lifetime !== undefined || settings.persistent !== undefined || settings.digest !== undefined) return undefined
+  const set: string[] = []
+  const unset: string[] = []
+  let growth = 0
+  for (const operation of operations) {
+    if (operation.type === 'set') {
+      set.push(operation.field, operation.text)
+      growth += Buffer.byteLength(operation.field) + Buffer.byteLength(operation.text)
+    } else if (operation.type === 'delete' && mode === 'together') {
+      unset.push(operation.field)
+    } else {
+      return undefined
+    }
+  }
+  return ['', digest, touch === 'due' ? '1' : '0', String(growth), String(set.length / 2), ...set, ...unset]
 }
 
 /** The settings as the write script takes them: in a fixed order, `-` where nothing changes. */
