@@ -47,9 +47,9 @@ class Target {
     return target.#session
   }
 
-  [inspect.custom] (_depth: number, options: InspectOptions): string {
-    const session = this.#session
-    return `Session ${inspect({ id: session.id, isNew: session.isNew, ...session.data() }, options)}`
+  /** Node looks this up past the proxy, but calls it on the proxy. */
+  [inspect.custom] (this: PublicSession, _depth: number, options: InspectOptions): string {
+    return `Session ${inspect({ id: this.id, isNew: this.isNew, ...this.data() }, options)}`
   }
 }
 

@@ -1,0 +1,178 @@
+import { test } from 'tap'
+import { inspect } from 'node:util'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { makeApp, onEveryStore } from '../support/app.js'
+import { Browser } from '../support/browser.js'
+
+/** What a test does with the session of one request; its result is the answer. */
+type Step = (session: any, request: FastifyRequest) => unknown
+
+/** An app whose requests run whatever the test says next. */
+async function scripted (t: Parameters<typeof makeApp>[0], redis: string, options = {}) {
+  let step: Step = () => undefined
+  const app = await makeApp(t, { redis, ...options }, (app: FastifyInstance) => {
+    app.get('/', async (request) => ({ result: await step(request.session, request) ?? null }))
+  })
+  const browser = new Browser(app)
+  const visit = async (next: Step, client = browser): Promise<any> => {
+    step = next
+    const response = await client.get('/')
+    return response.statusCode === 200 ? response.json().result : { status: response.statusCode, ...response.json() }
+  }
+  return { app, browser, visit }
+}
+
+const HOSTILE = ['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'hasOwnProperty', 'then', 'catch', 'toJSON',
+  'save', 'destroy', 'get', 'set', 'has', 'data', 'live', 'id', 'isNew', 'clear', 'rotate', 'regenerate', 'touch', 'reload',
+  'remember', 'expiresAt', 'createdAt', 'lastAccessedAt', 'idleTimeout', '', ' ', 'ключ', '🔑', 'a.b', 'a b', '0']
+
+test('properties are typed data that survive to the next request', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    const values = {
+      text: 'andrew', empty: '', zip: '02134', digits: '42', truth: 'true', spaced: ' 5', json: '{"a":1}', quoted: '"x"', unicode: 'žluťoučký 🐎', newline: 'a\nb',
+      int: 3, negative: -7, decimal: 0.1, big: 1e308, zero: 0, yes: true, no: false, nothing: null, list: [1, 'two', [3], null], object: { a: { b: [{}] } }
+    }
+    await visit((session) => { Object.assign(session, values) })
+    t.strictSame(await visit((session) => session.data()), values)
+    t.strictSame(await visit((session) => ({ ...session })), values, 'spread')
+    t.strictSame(await visit((session) => JSON.parse(JSON.stringify(session))), values, 'JSON.stringify')
+    t.strictSame(await visit((session) => Object.keys(session).sort()), Object.keys(values).sort())
+    t.strictSame(await visit((session) => ['text' in session, 'absent' in session, session.has('zero'), session.absent === undefined]), [true, false, true, true])
+    await visit((session) => { delete session.text; session.empty = undefined; session.set('zip', undefined) })
+    t.strictSame(await visit((session) => [session.text, 'text' in session, session.has('empty'), session.get('zip')].map((value) => value ?? 'absent')), ['absent', false, false, 'absent'])
+  })
+})
+
+test('nested changes are noticed, whatever way a value is mutated', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    await visit((session) => { session.cart = []; session.grant = { response: {} }; session.sorted = [3, 1, 2] })
+    await visit((session) => { session.cart.push({ id: 1 }); session.grant.response.x = 1; session.sorted.sort() })
+    await visit((session) => { session.cart[0].id++; delete session.grant.response.x; session.grant.y = 'z'; session.sorted.length = 1 })
+    t.strictSame(await visit((session) => session.data()), { cart: [{ id: 2 }], grant: { response: {}, y: 'z' }, sorted: [1] })
+    await visit((session) => { const { cart } = session; cart.push('more'); session.cart = cart })
+    t.strictSame(await visit((session) => session.cart), [{ id: 2 }, 'more'], 'the same reference, assigned again')
+    await visit((session) => { session.late = []; session.late.push(1) })
+    t.strictSame(await visit((session) => session.late), [1], 'changed after it was assigned')
+  })
+})
+
+test('no name is special: every method\'s name and every name of Object.prototype is safe as data', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    await visit((session) => { for (const name of HOSTILE) session.set(name, { is: name }) })
+    t.strictSame(await visit((session) => HOSTILE.map((name) => session.get(name)?.is)), HOSTILE)
+    t.strictSame(await visit((session) => Object.keys(session).sort()), [...HOSTILE].sort())
+    t.strictSame(await visit((session) => Object.entries(session.data()).map(([name, value]: any) => name === value.is)), HOSTILE.map(() => true))
+    t.strictSame(await visit(async (session) => [typeof session.save, typeof session.destroy, typeof session.id, (await session) === undefined, session.then.is]), ['function', 'function', 'string', false, 'then'])
+    t.equal(({} as any).is, undefined, 'no prototype was touched')
+    t.strictSame(await visit(async (session) => await session.live.__proto__.get()), { is: '__proto__' })
+    await visit((session) => { for (const name of HOSTILE) session.set(name, undefined) })
+    t.strictSame(await visit((session) => session.data()), {})
+  })
+})
+
+test('names of the session itself throw when assigned or deleted, and say what to do', async (t) => {
+  const { visit } = await scripted(t, 'memory:')
+  t.match(await visit((session) => { session.destroy = 1 }), { status: 500, code: 'SESSION_PROPERTY_RESERVED', message: /session\.set\('destroy', value\)/ })
+  t.match(await visit((session) => { delete session.save }), { status: 500, code: 'SESSION_PROPERTY_RESERVED' })
+  t.match(await visit((session) => { session.id = 'x' }), { code: 'SESSION_PROPERTY_RESERVED' })
+  for (const name of ['@x', '@digest', 'created_at', 'last_accessed_at', 'session_ttl', '\ud800', 'x'.repeat(300)]) {
+    t.match(await visit((session) => { session.set(name, 1) }), { status: 500, code: 'SESSION_NAME_INVALID' }, JSON.stringify(name.slice(0, 20)))
+    t.match(await visit((session) => session.live[name].set(1)), { status: 500, code: 'SESSION_NAME_INVALID' })
+    t.match(await visit((session) => session.live[name].incr()), { status: 500, code: 'SESSION_NAME_INVALID' })
+  }
+  t.equal(await visit((session) => session.live['@digest'].str), '', 'metadata are not readable as data')
+})
+
+test('what JSON cannot carry is refused where it is written, and nothing is stored', async (t) => {
+  await onEveryStore(t, async (t, { redis, name }) => {
+    const { visit, browser } = await scripted(t, redis)
+    const cycle: any = {}
+    cycle.self = cycle
+    const refused: Record<string, unknown> = {
+      nan: Number.NaN, infinity: Infinity, function: () => 1, symbol: Symbol('s'), bigint: 1n, cycle, map: new Map(), set: new Set(), buffer: Buffer.from('x'),
+      hole: [undefined], nested: { a: [{ b: Number.NaN }] }, regexp: /x/, error: new Error('x'), promise: Promise.resolve()
+    }
+    for (const [what, value] of Object.entries(refused)) {
+      t.match(await visit((session) => { session.other = 1; session.bad = value }), { status: 500, code: 'SESSION_VALUE_INVALID', message: /"bad"/ }, what)
+      t.match(await visit((session) => session.live.bad.set(value)), { status: 500, code: 'SESSION_VALUE_INVALID' }, `${what}, live`)
+    }
+    t.equal(browser.jar.size, 0, `no session came of it in ${name}`)
+    t.match(await visit((session) => { session.list = []; session.list.push(undefined) }), { status: 500, code: 'SESSION_VALUE_INVALID' }, 'found when saved')
+    await visit((session) => { session.when = new Date(0); session.optional = { a: undefined, b: 1 } })
+    t.strictSame(await visit((session) => session.data()), { when: '1970-01-01T00:00:00.000Z', optional: { b: 1 } }, 'what JSON carries in its own way')
+  })
+})
+
+test('limits have named errors, and a refused write changes nothing', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis, { maxFields: 3, maxFieldSize: 1000, maxRecordSize: 2000, maxDepth: 3 })
+    await visit((session) => { session.a = 'x'.repeat(900); session.b = 'x'.repeat(900) })
+    const before = await visit((session) => session.data())
+    t.match(await visit((session) => { session.c = 'ž'.repeat(600) }), { status: 500, code: 'SESSION_FIELD_TOO_LARGE' })
+    t.match(await visit((session) => { session.c = [[[[]]]] }), { status: 500, code: 'SESSION_VALUE_TOO_DEEP' })
+    t.match(await visit((session) => { session.a = 'y'; session.c = 'x'.repeat(900); session.d = 'x'.repeat(900) }), { status: 500, code: 'SESSION_TOO_MANY_FIELDS' })
+    t.match(await visit((session) => { session.c = 'x'.repeat(900) }), { status: 500, code: 'SESSION_RECORD_TOO_LARGE' })
+    t.match(await visit((session) => session.live.c.set('x'.repeat(900))), { status: 500, code: 'SESSION_RECORD_TOO_LARGE' })
+    t.strictSame(await visit((session) => session.data()), before)
+    await visit((session) => { delete session.a; session.c = 'x'.repeat(900) })
+    t.strictSame(await visit((session) => Object.keys(session).sort()), ['b', 'c'], 'what is removed makes room')
+    const fields = Array.from({ length: 20 }, (_, i) => `f${i}`)
+    await visit((session) => { session.clear() })
+    await visit((session) => Promise.allSettled(fields.map((field) => session.live[field].set(1))))
+    t.equal((await visit((session) => Object.keys(session))).length, 3, 'parallel writes do not get past a limit')
+  })
+})
+
+test('a schema types fields where they are written and hides what does not fit', async (t) => {
+  const { Type } = await import('@sinclair/typebox')
+  const schema = Type.Object({ count: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })), name: Type.Optional(Type.String()) })
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit, app } = await scripted(t, redis, { schema })
+    t.match(await visit((session) => { session.count = 'many' }), { status: 500, code: 'SESSION_SCHEMA_MISMATCH', message: /"count"/ })
+    t.match(await visit((session) => session.live.count.set(1.5)), { status: 500, code: 'SESSION_SCHEMA_MISMATCH' })
+    await visit((session) => { session.count = 9; session.free = 'fields that the schema does not name are free' })
+    t.equal(await visit((session) => session.live.count.incr()), 10)
+    t.match(await visit((session) => session.live.count.incr()), { status: 500, code: 'SESSION_NUMBER_RANGE' }, 'incr respects the schema\'s maximum')
+    // Somebody else writes what does not fit.
+    const other = await makeApp(t, { redis }, (app) => { app.get('/', async (request: any) => { request.session.count = 'nonsense'; return {} }) })
+    if (redis !== 'memory:') {
+      const token = await visit((_, request) => request.headers.cookie)
+      await other.inject({ url: '/', headers: { cookie: token } })
+      t.strictSame(await visit((session) => [session.count === undefined, 'count' in session, Object.keys(session)]), [true, false, ['free']])
+      t.equal(await visit(async (session) => await session.live.count.get() === undefined), true)
+    }
+    t.ok(app)
+  })
+})
+
+test('looking at a session, logging it or printing it never throws and never shows a secret', async (t) => {
+  const lines: any[] = []
+  const { visit, browser } = await scripted(t, 'memory:', { lines })
+  await visit((session, request) => {
+    session.user = 'andrew'
+    request.log.info({ session }, 'here it is')
+  })
+  const printed = await visit((session) => [inspect(session), String(session), `${session}`, Object.prototype.toString.call(session)])
+  t.match(printed[0], /^Session \{ id: '.{22}', isNew: false, user: 'andrew' \}$/)
+  t.strictSame(printed.slice(1), ['[object Session]', '[object Session]', '[object Session]'])
+  const secret = browser.token!.split('.')[1]!
+  t.notMatch(JSON.stringify(lines), secret)
+  t.match(lines.find(({ msg }) => msg === 'here it is'), { session: { user: 'andrew' } })
+  t.match(await visit((session) => Reflect.setPrototypeOf(session, null)), false)
+  t.match(await visit((session) => Reflect.preventExtensions(session)), false)
+})
+
+test('request.session = null ends the session, and nothing else can be assigned', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit, browser, app } = await scripted(t, redis)
+    const id = await visit((session) => { session.a = 1; return session.id })
+    t.match(await visit((_, request) => { (request as any).session = { a: 2 } }), { status: 500, code: 'SESSION_NOT_ASSIGNABLE' })
+    t.strictSame(await visit((session) => session.data()), { a: 1 })
+    await visit((_, request) => { (request as any).session = null })
+    t.equal(browser.jar.size, 0, 'the cookie was cleared')
+    t.equal(await app.sessions.inspect(id), undefined)
+  })
+})
