@@ -6,7 +6,7 @@ import tap, { type Test } from 'tap'
 import sessionPlugin, { type SessionOptions } from '../../src/index.js'
 import { startRedis, type RedisProcess } from './redis-process.js'
 
-export const SECRET = 'a secret of the tests, random: 8f1c0d7e5b2a'
+export const SECRET = 'a secret of the tests 8f1c0d7e5b2a'
 
 /** Log lines of an app, parsed. */
 export type Lines = Array<{ level: number, msg: string } & Record<string, unknown>>

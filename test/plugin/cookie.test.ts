@@ -1,0 +1,118 @@
+import { test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { makeApp, onEveryStore, SECRET, sharedRedis, type Lines } from '../support/app.js'
+import { Browser, parseSetCookie, setCookies } from '../support/browser.js'
+
+function routes (app: FastifyInstance): void {
+  app.get('/', async ({ session }: any) => ({ data: session.data(), isNew: session.isNew }))
+  app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
+  app.get('/plain', async () => ({}))
+  app.get('/headers', async ({ session, query }: any, reply) => {
+    if (query.control) reply.header('cache-control', query.control)
+    if (query.vary) reply.header('vary', query.vary)
+    reply.header('set-cookie', 'other=1; Path=/')
+    session.a = 1
+    return {}
+  })
+}
+
+test('the default cookie is __Host-, Secure, HttpOnly, Lax, and ends with the browser', async (t) => {
+  const app = await makeApp(t, { redis: 'memory:', cookie: { secure: true } }, routes)
+  const response = await app.inject('/set?a=1')
+  const { name, value, attributes } = setCookies(response)[0]!
+  t.equal(name, '__Host-session-id')
+  t.match(value, /^[\w-]{22}\.[\w-]{32}\.[\w+/]{43}$/)
+  t.strictSame(Object.fromEntries(attributes), { path: '/', httponly: true, secure: true, samesite: 'Lax' })
+})
+
+test('all attributes reach the browser', async (t) => {
+  const app = await makeApp(t, { redis: 'memory:', cookie: { name: 'sid', secure: true, domain: 'example.com', path: '/app', sameSite: 'none', partitioned: true, priority: 'high', persistent: true, httpOnly: false } }, routes)
+  const { name, attributes } = setCookies(await app.inject('/set?a=1'))[0]!
+  t.equal(name, 'sid')
+  t.strictSame(Object.fromEntries(attributes), { domain: 'example.com', path: '/app', secure: true, samesite: 'None', partitioned: true, priority: 'High', 'max-age': '1800' })
+})
+
+test('over plain http a Secure cookie is explained once, in the log; behind a proxy that ends TLS it is not', async (t) => {
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: 'memory:', cookie: { secure: true }, lines }, routes)
+  await app.inject({ url: '/set?a=1', headers: { 'x-forwarded-proto': 'https' } })
+  t.equal(lines.filter(({ msg }) => /plain http/.test(msg)).length, 0)
+  await app.inject('/set?a=1')
+  await app.inject('/set?a=1')
+  const [line, ...more] = lines.filter(({ msg }) => /plain http/.test(msg))
+  t.match(line!.msg, /SESSION_COOKIE_SECURE=false/)
+  t.equal(more.length, 0)
+})
+
+test('whatever is not our token is anonymous and costs Redis nothing', async (t) => {
+  const redis = await sharedRedis()
+  const app = await makeApp(t, { redis: redis.url }, routes)
+  const browser = new Browser(app)
+  await browser.get('/set?a=1')
+  const token = browser.token!
+  const [id, secret, signature] = token.split('.') as [string, string, string]
+  const foreign = (await (async () => { const other = new Browser(await makeApp(t, { redis: 'memory:', secret: SECRET + '!' }, routes)); await other.get('/set?a=1'); return other.token! })())
+  const bad = ['', 'x', token.slice(0, -1), token + 'A', token.slice(1), `${id}.${secret}`, `${id}.${secret}.`, `${id}.${secret}.${signature.split('').reverse().join('')}`,
+    `${id}.${'A'.repeat(32)}.${signature}`, `${secret}.${id}.${signature}`, `"${token}"`, encodeURIComponent(token), token.toUpperCase(), `${token}.${signature}`, 'A'.repeat(17_000),
+    '*', '{a}', '../../etc', '%00', '\u00e9', foreign, token.replace('.', ':'), ` ${token.slice(0, 50)} ${token.slice(50)}`]
+  const look = redis.client()
+  const calls = async (): Promise<number> => Number(/total_commands_processed:(\d+)/.exec(await look.info('stats'))![1])
+  const before = await calls()
+  for (const value of bad) {
+    const response = await app.inject({ url: '/', headers: { cookie: `session-id=${value}` } })
+    t.match(response.json(), { isNew: true, data: {} }, JSON.stringify(value.slice(0, 40)))
+    t.strictSame(setCookies(response), [])
+  }
+  t.ok(await calls() - before <= 2, 'only the two INFO that count')
+  const cookies = (...values: string[]): string => values.map((value) => `session-id=${value}`).join('; ')
+  for (const header of [cookies(token, token), cookies('x', token), cookies(token, 'x'), `session-id=${token};session-id=`, cookies(...Array(50).fill(token))]) {
+    t.match((await app.inject({ url: '/', headers: { cookie: header } })).json(), { isNew: true }, 'duplicates are hostile')
+  }
+  for (const header of [`a=b; session-id=${token}`, `session-id=${token}; a=b`, `xsession-id=1;session-id=${token};session-idx=2`, `a="session-id=x"; session-id=${token}`, `\tsession-id=${token} `]) {
+    t.match((await app.inject({ url: '/', headers: { cookie: header } })).json(), { isNew: false }, `found: ${header.slice(0, 30)}`)
+  }
+  for (const header of [`\u00a0session-id=${token}`, `SESSION-ID=${token}`, `session-id =${token}`]) {
+    t.match((await app.inject({ url: '/', headers: { cookie: header } })).json(), { isNew: true }, 'not our name')
+  }
+  const answers = [{ url: `/?session-id=${token}` }, { url: '/', headers: { 'x-session-id': token } }, { url: '/', headers: { authorization: `Bearer ${token}` } }]
+  for (const request of answers) t.match((await app.inject(request)).json(), { isNew: true }, 'only the cookie counts')
+})
+
+test('keys rotate: every key verifies, and a cookie with an old signature is replaced by one with the new', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    if (redis === 'memory:') return
+    const NEW = 'the new key of the tests, random: 77ae01c9'
+    const before = new Browser(await makeApp(t, { redis }, routes))
+    await before.get('/set?a=1')
+    const both = before.clone(await makeApp(t, { redis, secret: [NEW, SECRET] }, routes))
+    const response = await both.get('/')
+    t.match(response.json(), { isNew: false, data: { a: '1' } })
+    t.equal(setCookies(response).length, 1)
+    t.strictSame(setCookies(await both.get('/')), [], 'once is enough')
+    t.match(await both.clone(await makeApp(t, { redis, secret: NEW }, routes)).json('/'), { isNew: false }, 'the old key can be retired')
+    t.match(await before.clone(await makeApp(t, { redis, secret: NEW }, routes)).json('/'), { isNew: true })
+  })
+})
+
+test('caches: a response that sets the cookie is never stored, one that looked at the session varies by it', async (t) => {
+  const app = await makeApp(t, { redis: 'memory:' }, routes)
+  const headers = async (query: string) => {
+    const response = await app.inject(`/headers?${query}`)
+    t.strictSame(setCookies(response).map(({ name }) => name).sort(), ['other', 'session-id'], 'other cookies stay')
+    return [response.headers['cache-control'], response.headers.vary]
+  }
+  t.strictSame(await headers(''), ['no-store', 'Cookie'])
+  t.strictSame(await headers('control=public, max-age=60'), ['no-store', 'Cookie'])
+  t.strictSame(await headers('control=private, no-store'), ['private, no-store', 'Cookie'])
+  t.strictSame(await headers('vary=Accept-Encoding'), ['no-store', 'Accept-Encoding, Cookie'])
+  t.strictSame(await headers('vary=accept, cookie'), ['no-store', 'accept, cookie'])
+  t.strictSame(await headers('vary=*'), ['no-store', '*'])
+  t.equal((await app.inject('/plain')).headers.vary, undefined, 'nobody looked')
+  t.equal((await app.inject('/')).headers.vary, 'Cookie')
+})
+
+test('the grammar check of these tests can fail', async (t) => {
+  for (const line of ['a b=1', 'a=1; Path=/; Path=/', 'a=1; SameSite=lax', 'a=1; SameSite=None', '__Host-a=1; Path=/', 'a=1;Path=/', 'a="1"', 'a=1; Foo']) {
+    t.throws(() => parseSetCookie(line), line)
+  }
+})
