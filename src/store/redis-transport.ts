@@ -10,10 +10,11 @@ export type Reply = null | number | Buffer | Reply[]
 
 /**
  * How many commands go out in one socket write. Writing the commands of a busy event-loop turn together saves system
- * calls; writing only a few at a time lets Redis begin while this process still prepares the next ones. Measured: 4 keeps
- * nearly all of the saving under load, and at 10 connections half as many requests again get through as with 16.
+ * calls; letting Redis begin while this process still prepares the next ones saves waiting. So: half of what is under way,
+ * within these bounds. Measured on reads: always 16 halves the rate at 10 connections, always 4 costs a tenth at 50.
  */
-const COMMANDS_PER_WRITE = 4
+const MIN_COMMANDS_PER_WRITE = 4
+const MAX_COMMANDS_PER_WRITE = 16
 
 /** Error codes of Redis that are safe, and useful, to name: the first word of its error replies. */
 const REDIS_ERROR_CODE = /^([A-Z]{2,32})\b/
@@ -94,7 +95,8 @@ export class RedisTransport {
 
   /** Gathers the commands of this event-loop turn, up to the limit, into one socket write. */
   #cork (): void {
-    if (this.#corkedCommands >= COMMANDS_PER_WRITE) this.#uncork()
+    const enough = Math.min(Math.max(this.#pending.size / 2, MIN_COMMANDS_PER_WRITE), MAX_COMMANDS_PER_WRITE)
+    if (this.#corkedCommands >= enough) this.#uncork()
     if (this.#corked === undefined) {
       if (!('stream' in this.#client)) return // a Cluster: its nodes' sockets are its own business
       this.#corked = this.#client.stream
