@@ -9,29 +9,31 @@ import { ReservedPropertyError } from '../errors.js'
 import type { Session } from './session.js'
 import type { Session as PublicSession, SessionMethods } from './types.js'
 
-/** The session's own names; those with `true` are methods. */
-const OWN: Readonly<Record<keyof SessionMethods, boolean>> = Object.assign(Object.create(null) as object, {
-  id: false,
-  isNew: false,
-  createdAt: false,
-  lastAccessedAt: false,
-  expiresAt: false,
-  idleTimeout: false,
-  live: false,
-  get: true,
-  set: true,
-  has: true,
-  data: true,
-  toJSON: true,
-  save: true,
-  reload: true,
-  touch: true,
-  clear: true,
-  destroy: true,
-  rotate: true,
-  regenerate: true,
-  remember: true
-})
+/** The session's own names: every one of the interface, and whether it is a method. */
+const KINDS: Readonly<Record<keyof SessionMethods, 'value' | 'method'>> = {
+  id: 'value',
+  isNew: 'value',
+  createdAt: 'value',
+  lastAccessedAt: 'value',
+  expiresAt: 'value',
+  idleTimeout: 'value',
+  live: 'value',
+  get: 'method',
+  set: 'method',
+  has: 'method',
+  data: 'method',
+  toJSON: 'method',
+  save: 'method',
+  reload: 'method',
+  touch: 'method',
+  clear: 'method',
+  destroy: 'method',
+  rotate: 'method',
+  regenerate: 'method',
+  remember: 'method'
+}
+/** The same as a Map: names like `constructor` mean nothing to it, and it stays fast for any name. */
+const OWN: ReadonlyMap<string, 'value' | 'method'> = new Map(Object.entries(KINDS))
 
 type Name = keyof SessionMethods
 
@@ -57,23 +59,23 @@ const HANDLER: ProxyHandler<Target> = {
   get (target, name) {
     const session = Target.session(target)
     if (typeof name === 'symbol') return symbolProperty(name)
-    const method = OWN[name as Name]
-    if (method === undefined) return session.get(name)
+    const kind = OWN.get(name)
+    if (kind === undefined) return session.get(name)
     const own = session[name as Name] as unknown
-    return method ? (own as (...args: unknown[]) => unknown).bind(session) : own
+    return kind === 'method' ? (own as (...args: unknown[]) => unknown).bind(session) : own
   },
 
   set (target, name, value) {
     if (typeof name === 'symbol') return false
     if (name === 'idleTimeout') Target.session(target).idleTimeout = value as number
-    else if (name in OWN) throw new ReservedPropertyError(name, name)
+    else if (OWN.has(name)) throw new ReservedPropertyError(name, name)
     else Target.session(target).set(name, value)
     return true
   },
 
   deleteProperty (target, name) {
     if (typeof name === 'symbol') return true
-    if (name in OWN) throw new ReservedPropertyError(name, name)
+    if (OWN.has(name)) throw new ReservedPropertyError(name, name)
     Target.session(target).set(name, undefined)
     return true
   },
