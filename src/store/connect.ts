@@ -3,7 +3,7 @@
  * is closed.
  */
 import fastifyRedis from '@fastify/redis'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { OptionError } from '../errors.js'
 import type { RedisOption } from '../options.js'
@@ -36,8 +36,9 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
     return new RedisStore(given, options)
   }
   const client = openClient(given, options.timeout)
-  logStateChanges(client, fastify.log)
+  logStateChanges(fastify, client)
   await untilReady(client)
+  if (client instanceof Cluster) await connectNodes(client)
   await handOver(fastify, client)
   return new RedisStore(client, options)
 }
@@ -130,25 +131,50 @@ function clusterOptions (node: RedisOptions): ClusterOptions {
   }
 }
 
+/**
+ * Connects the nodes of a Cluster before they are needed. ioredis does it with a node's first command; without a queue,
+ * the other commands of that moment would fail.
+ */
+async function connectNodes (cluster: Cluster): Promise<void> {
+  const connect = async (node: Redis): Promise<void> => {
+    // A node that is away is no reason not to boot: its slots are answered 503 until it or its replica is back.
+    if (node.status === 'wait') await node.connect().catch(() => {})
+  }
+  cluster.on('+node', connect)
+  await Promise.all(cluster.nodes().map(connect))
+}
+
+/** Answers that no waiting will change. */
+const REFUSED = /^(?:WRONGPASS|NOAUTH|NOPERM|ERR AUTH|ERR invalid password)/
+
 /** Waits until a client can be used. */
 async function untilReady (client: Redis | Cluster): Promise<void> {
   if (client.status === 'ready') return
   let last: Error | undefined
-  const note = (error: Error): void => { last = error }
+  let giveUp: () => void = () => {}
+  const note = (error: Error & { lastNodeError?: Error }): void => {
+    // A Cluster says only that it failed; why is in what its last node said.
+    last = error.lastNodeError ?? error
+    if (REFUSED.test(last.message)) giveUp()
+  }
   client.on('error', note)
   try {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(reject, CONNECT_LIMIT)
+      giveUp = () => { clearTimeout(timer); reject(new Error()) }
+      client.once('end', giveUp)
       client.once('ready', () => { clearTimeout(timer); resolve() })
-      client.once('end', () => { clearTimeout(timer); reject(new Error()) })
       if (client.status === 'wait') client.connect().catch(note)
     })
   } catch {
     client.disconnect()
-    throw new OptionError('redis (SESSION_REDIS)', `Redis could not be reached within ${CONNECT_LIMIT / 1000} s (${reason(last)}). ` +
-      'Start it, correct the address, or use memory: to try things out')
+    const problem = last !== undefined && REFUSED.test(last.message)
+      ? `Redis refused the user or password (${reason(last)})`
+      : `Redis could not be reached within ${CONNECT_LIMIT / 1000} s (${reason(last)}). Start it, correct the address, or use memory: to try things out`
+    throw new OptionError('redis (SESSION_REDIS)', problem)
   } finally {
     client.off('error', note)
+    client.off('end', giveUp)
   }
 }
 
@@ -159,19 +185,20 @@ function reason (error: Error | undefined): string {
 }
 
 /** One line when Redis goes away and one when it comes back, instead of one per attempt to reconnect. */
-function logStateChanges (client: Redis | Cluster, log: FastifyBaseLogger): void {
+function logStateChanges (fastify: FastifyInstance, client: Redis | Cluster): void {
   let connected = false
   let away = false
+  fastify.addHook('preClose', async () => { connected = false })
   client.on('error', () => {})
   client.on('ready', () => {
-    if (away) log.info('the session store is available again')
+    if (away) fastify.log.info('the session store is available again')
     connected = true
     away = false
   })
   client.on('close', () => {
     if (!connected || away) return
     away = true
-    log.error('the session store is not available: requests with a session are answered 503 until it is back')
+    fastify.log.error('the session store is not available: requests with a session are answered 503 until it is back')
   })
 }
 
@@ -182,15 +209,15 @@ function logStateChanges (client: Redis | Cluster, log: FastifyBaseLogger): void
 async function handOver (fastify: FastifyInstance, client: Redis | Cluster): Promise<void> {
   const quit = client.quit.bind(client)
   client.quit = async () => {
-    client.removeAllListeners('close')
     const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
     try {
       return await quit()
     } catch {
-      client.disconnect()
       return 'OK'
     } finally {
       clearTimeout(timer)
+      // Also after a good quit: a Sentinel client's failover detector has connections of its own, which quit() forgets.
+      client.disconnect()
     }
   }
   await fastify.register(async (context) => {

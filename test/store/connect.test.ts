@@ -1,0 +1,70 @@
+import { test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { makeApp, type Lines } from '../support/app.js'
+import { Browser } from '../support/browser.js'
+import { startCluster } from '../support/redis-cluster.js'
+import { startRedis } from '../support/redis-process.js'
+import { startSentinelGroup } from '../support/redis-sentinel.js'
+import { until } from '../support/until.js'
+
+function routes (app: FastifyInstance): void {
+  app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
+  app.get('/live', async ({ session }: any) => ({ n: await session.live.n.incr() }))
+  app.get('/login', async ({ session }: any) => { await session.regenerate(['a']); session.user = 'andrew'; return {} })
+  app.get('/', async ({ session }: any) => session.data())
+}
+
+/** What has to work wherever the sessions are. */
+async function use (t: any, app: FastifyInstance): Promise<Browser> {
+  const browser = new Browser(app)
+  await browser.get('/set?a=1')
+  await browser.json('/live')
+  const old = browser.clone()
+  await browser.get('/login')
+  t.strictSame(await browser.json('/'), { a: '1', user: 'andrew' })
+  t.strictSame(await old.json('/'), {})
+  return browser
+}
+
+test('redis+cluster:// keeps sessions on a Cluster, across slots', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.stop())
+  const app = await makeApp(t, { redis: cluster.url }, routes)
+  await Promise.all(Array.from({ length: 12 }, async () => { await use(t, app) }))
+})
+
+test('redis+sentinel:// finds the master, and the new one after a failover, without a restart', async (t) => {
+  const group = await startSentinelGroup()
+  t.teardown(() => group.stop())
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: group.url, lines }, routes)
+  const browser = await use(t, app)
+  await group.failover('crash')
+  await until('sessions are served again', 15_000, async () => (await browser.get('/')).statusCode === 200)
+  await use(t, app)
+  t.ok(lines.some(({ msg }) => msg === 'the session store is available again'))
+})
+
+test('a URL with user, password and database is understood; credentials never reach an error', async (t) => {
+  const redis = await startRedis({ config: 'user app on >pa55word ~* +@all\nuser default off' })
+  t.teardown(() => redis.stop())
+  const app = await makeApp(t, { redis: `redis://app:pa55word@127.0.0.1:${redis.port}/3` }, routes)
+  await use(t, app)
+  for (const url of [`redis://app:wr0ng-one@127.0.0.1:${redis.port}`, `redis+cluster://app:wr0ng-one@127.0.0.1:${redis.port}`]) {
+    const error: Error = await makeApp(t, { redis: url }, routes).then(() => { throw new Error('should fail') }, (error: Error) => error)
+    t.match(error, { code: 'SESSION_OPTION_INVALID', message: /refused the user or password \(WRONGPASS\)/ })
+    t.notMatch(String(error.stack), /wr0ng-one|pa55word/)
+  }
+})
+
+test('the plugin needs no more of Redis than the documented commands', async (t) => {
+  const redis = await startRedis({ config: 'user app on >pa55word ~session:* resetchannels -@all +evalsha +eval +hgetall +hget +hmget +hset +hdel +hlen +hexists +exists +del +pttl +pexpire +time +memory|usage +ping +info +hello +client|setname +quit\nuser default on nopass ~* +@all' })
+  t.teardown(() => redis.stop())
+  const app = await makeApp(t, { redis: `redis://app:pa55word@127.0.0.1:${redis.port}`, rotateEvery: 0.3, rotateGrace: 0.1 }, routes)
+  const browser = await use(t, app)
+  await new Promise((resolve) => setTimeout(resolve, 320))
+  const before = browser.token
+  await browser.get('/')
+  t.not(browser.token, before, 'renewal, too')
+  t.ok(await app.sessions.inspect(browser.token!.split('.')[0]!))
+})
