@@ -1,5 +1,7 @@
 /** How long the same warning is kept quiet, milliseconds. */
 const QUIET = 60_000
+/** How many kinds are remembered; beyond that all are forgotten, which costs a few lines more in the log. */
+const MAX_KINDS = 1000
 
 /**
  * Keeps warnings that anybody can provoke from flooding the log.
@@ -11,6 +13,7 @@ export function seldom (): (kind: string, write: () => void) => void {
   return (kind, write) => {
     const now = performance.now()
     if (now - (last.get(kind) ?? -QUIET) < QUIET) return
+    if (last.size >= MAX_KINDS) last.clear()
     last.set(kind, now)
     write()
   }

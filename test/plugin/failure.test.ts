@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
@@ -67,6 +68,35 @@ test('Redis frozen: 503 within the budget, and what was told to have failed neve
   await until('it answers again', 5000, async () => (await browser.get('/')).statusCode === 200)
   t.equal((await browser.get('/set?a=after')).statusCode, 200)
   t.equal((await app.sessions.inspect(id))!.fields.a, 'after')
+})
+
+test('a save that fails after a handler error, a stream or a HEAD still ends the request with an answer', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const app = await makeApp(t, { redis: redis.url, timeout: 100 }, (app) => {
+    routes(app)
+    app.get('/bad', async ({ session }: any) => {
+      session.a = 2
+      redis.freeze()
+      throw Object.assign(new Error('bad form'), { statusCode: 400 })
+    })
+    app.get('/stream', async ({ session }: any, reply) => {
+      session.a = 3
+      redis.freeze()
+      return reply.send(Readable.from(['never ', 'sent']))
+    })
+  })
+  const browser = new Browser(app)
+  await browser.get('/set?a=1')
+  for (const [method, url] of [['GET', '/bad'], ['GET', '/stream'], ['HEAD', '/stream']] as const) {
+    const response = await browser.get(url, { method })
+    t.ok(response.statusCode >= 400, `${method} ${url}: ${response.statusCode}`)
+    t.notMatch(response.body, 'never sent')
+    t.strictSame(setCookies(response), [])
+    redis.thaw()
+    await until('it answers again', 5000, async () => (await browser.get('/')).statusCode === 200)
+    t.strictSame((await browser.json('/')).data, { a: '1' }, 'what was told to have failed did not happen later')
+  }
 })
 
 test('Redis full: a write is 503 and changes nothing; reading, extending and logout go on', async (t) => {
