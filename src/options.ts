@@ -60,6 +60,9 @@ const CookieSchema = Type.Object({
   })
 }, { additionalProperties: false, default: {} })
 
+/** No timeout is longer than this, seconds: ten years. */
+export const MAX_TIMEOUT = 315_360_000
+
 /** Every option, in the order of the README's table. Times are seconds unless the text says otherwise. */
 export const OptionsSchema = Type.Object({
   secret: Type.Optional(Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })], {
@@ -83,18 +86,21 @@ export const OptionsSchema = Type.Object({
     env: 'SESSION_EXPIRE',
     default: 1800,
     minimum: 1,
+    maximum: MAX_TIMEOUT,
     description: 'A session ends when nobody used it for this long. OWASP: 15 to 30 minutes where risk is low, less where it is high.'
   }),
   lifetime: Type.Number({
     env: 'SESSION_LIFETIME',
     default: 43200,
     minimum: 1,
+    maximum: MAX_TIMEOUT,
     description: 'A session ends this long after its creation, however busy. At least `idleTimeout`. NIST SP 800-63B: at most 12 hours at AAL3.'
   }),
   touchInterval: Type.Optional(Type.Number({
     env: 'SESSION_TOUCH_INTERVAL',
     defaultText: 'a 60th of `idleTimeout`, at most 60',
     minimum: 0,
+    maximum: MAX_TIMEOUT,
     description: 'How much longer than `idleTimeout` a session may last, so that not every request has to write to Redis. ' +
       'Never shorter. 0: every request extends it, exactly.'
   })),
@@ -102,12 +108,14 @@ export const OptionsSchema = Type.Object({
     env: 'SESSION_ROTATE_EVERY',
     default: 0,
     minimum: 0,
+    maximum: MAX_TIMEOUT,
     description: 'Routine renewal of the secret in the cookie. 0: only when `session.rotate()` asks for it.'
   }),
   rotateGrace: Type.Number({
     env: 'SESSION_ROTATE_GRACE',
     default: 10,
     minimum: 0,
+    maximum: MAX_TIMEOUT,
     description: 'Routine renewal: how long the old secret stays good after the new one was first used. Used after that, the session ends.'
   }),
   cookie: CookieSchema,
@@ -241,7 +249,7 @@ function optionError (option: string, message: string): Error {
 
 function describe (message: string, schema: TSchema): string {
   const choices = (schema['anyOf'] as Array<{ const?: unknown }> | undefined)?.map(({ const: choice }) => choice)
-  return choices?.every((choice) => choice !== undefined) === true ? `expected one of ${choices.join(', ')}` : message.toLowerCase()
+  return choices?.every((choice) => choice !== undefined) === true ? `expected one of ${choices.join(', ')}` : message.charAt(0).toLowerCase() + message.slice(1)
 }
 
 function withoutUndefined<T extends object> (object: T): Partial<T> {

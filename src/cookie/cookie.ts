@@ -62,10 +62,10 @@ export class SessionCookie {
   withdraw (reply: FastifyReply): void {
     const line = (reply as ReplyWithLine)[kLine]?.get(this.name)
     if (line === undefined) return
-    const others = setCookieLines(reply).filter((other) => other !== line)
-    reply.removeHeader('set-cookie')
-    if (others.length > 0) reply.header('set-cookie', others)
-    if (!reply.raw.headersSent) reply.raw.removeHeader('set-cookie');
+    const headers = headersOf(reply)
+    const others = linesOf(headers.getHeader('set-cookie')).filter((other) => other !== line)
+    headers.removeHeader('set-cookie')
+    if (others.length > 0) headers.setHeader('set-cookie', others);
     (reply as ReplyWithLine)[kLine]?.delete(this.name)
   }
 
@@ -87,13 +87,35 @@ export class SessionCookie {
 
   #put (reply: FastifyReply, line: string): void {
     this.withdraw(reply)
-    reply.header('set-cookie', line)
-    // A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there.
-    if (reply.sent && !reply.raw.headersSent) reply.raw.appendHeader('set-cookie', line)
+    const headers = headersOf(reply)
+    const others = linesOf(headers.getHeader('set-cookie'))
+    // What a middleware put into the raw response would give way to Fastify's own header of that name.
+    if (!reply.sent) reply.raw.removeHeader('set-cookie')
+    headers.setHeader('set-cookie', others.length === 0 ? line : [...others, line])
     const lines = (reply as ReplyWithLine)[kLine] ??= new Map<string, string>()
     lines.set(this.name, line)
     forbidStoring(reply)
   }
+}
+
+/** The headers that a reply will be sent with, as far as they matter here. */
+interface Headers {
+  getHeader (name: string): number | string | string[] | undefined
+  setHeader (name: string, value: string | string[]): unknown
+  removeHeader (name: string): unknown
+}
+
+/** A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there. */
+function headersOf (reply: FastifyReply): Headers {
+  if (!reply.sent) {
+    return {
+      getHeader: (name) => reply.getHeader(name),
+      setHeader: (name, value) => reply.removeHeader(name).header(name, value),
+      removeHeader: (name) => reply.removeHeader(name)
+    }
+  }
+  if (!reply.raw.headersSent) return reply.raw
+  return { getHeader: () => undefined, setHeader: () => {}, removeHeader: () => {} }
 }
 
 /**
@@ -111,12 +133,12 @@ export function varyByCookie (reply: FastifyReply): void {
 
 /** A response that sets a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
 function forbidStoring (reply: FastifyReply): void {
-  const control = reply.getHeader('cache-control')
-  if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) reply.header('cache-control', 'no-store')
+  const headers = headersOf(reply)
+  const control = headers.getHeader('cache-control')
+  if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) headers.setHeader('cache-control', 'no-store')
 }
 
-function setCookieLines (reply: FastifyReply): string[] {
-  const lines = reply.getHeader('set-cookie')
-  if (lines === undefined) return []
-  return Array.isArray(lines) ? lines.map(String) : [String(lines)]
+function linesOf (header: number | string | string[] | undefined): string[] {
+  if (header === undefined) return []
+  return Array.isArray(header) ? header : [String(header)]
 }

@@ -9,6 +9,7 @@ import type { SessionCookie } from '../cookie/cookie.js'
 import { open, seal } from '../cookie/successor.js'
 import { digestOf, newId, newSecret, type Token, type TokenSigner } from '../cookie/token.js'
 import { DisabledError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { MAX_TIMEOUT } from '../options.js'
 import { isRefusal } from '../store/operations.js'
 import { CREATED_AT, LAST_ACCESSED_AT, LIFETIME, PERSISTENT, SEALED, SESSION_TTL } from '../store/record.js'
 import type { LoadedRecord, Operation, OperationResult, Rules, Settings, Store, Write, Written } from '../store/store.js'
@@ -657,7 +658,7 @@ function resultWhenGone (operation: Operation): OperationResult | Error {
 }
 
 function assertTimeout (what: string, seconds: number): void {
-  if (!Number.isFinite(seconds) || seconds < 1) throw new TimeoutError(what, 'expected a number of seconds, at least 1')
+  if (!(seconds >= 1 && seconds <= MAX_TIMEOUT)) throw new TimeoutError(what, `expected a number of seconds from 1 to ${MAX_TIMEOUT}`)
 }
 
 function toDate (ms: number | undefined): Date | undefined {

@@ -105,6 +105,11 @@ function assertContainer (name: string, value: object, maxDepth: number, ancesto
   if (isOpaque(value)) {
     throw new ValueError(name, `JSON cannot carry a ${Object.prototype.toString.call(value).slice(8, -1)}; store plain arrays and objects`)
   }
+  if (types.isBoxedPrimitive(value)) {
+    assertCarriable(name, value.valueOf(), maxDepth, ancestors)
+    return
+  }
+  if (types.isDate(value) && Number.isNaN(value.getTime())) throw new ValueError(name, 'JSON has no invalid date')
   if (ancestors.includes(value)) throw new ValueError(name, 'it contains itself')
   if (ancestors.length >= maxDepth) throw new DepthError(name, maxDepth)
   ancestors.push(value)

@@ -2,8 +2,9 @@
  * Sessions in the memory of this process: for development, tests and demos. Same contract as the Redis store.
  */
 import { StoreUnavailableError } from '../errors.js'
-import { applyOperations } from './operations.js'
+import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
+import { MAX_TTL } from './record.js'
 import type { LoadedRecord, RawRecord, Rules, Settings, Standing, Store, Write, Written } from './store.js'
 
 interface Entry {
@@ -42,6 +43,8 @@ export class MemoryStore implements Store {
   }
 
   async create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const problem = reservedName(write)
+    if (problem !== undefined) throw problem
     if (this.#find(id) !== undefined) return undefined
     if (this.#entries.size >= this.#maxRecords) this.#sweep()
     if (this.#entries.size >= this.#maxRecords) throw new StoreUnavailableError(`the memory store is full: ${this.#maxRecords} sessions`)
@@ -56,12 +59,14 @@ export class MemoryStore implements Store {
     ])
     changeSettings(fields, { ...write.settings, digest: undefined }, now)
     for (const [field, text] of applied.data) fields.set(field, text)
-    const entry = { fields, expiresAt: now + Math.min(idleTimeout(fields), lifetimeLeft(fields, now, rules)) }
+    const entry = { fields, expiresAt: now + Math.min(idleTimeout(fields), lifetimeLeft(fields, now, rules), MAX_TTL) }
     this.#entries.set(id, entry)
     return { now, ttl: entry.expiresAt - now, results: applied.results }
   }
 
   async write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const problem = reservedName(write)
+    if (problem !== undefined) throw problem
     const entry = this.#find(id)
     if (entry === undefined || !owns(entry, digest)) return undefined
     const now = this.#now()
@@ -72,7 +77,7 @@ export class MemoryStore implements Store {
     for (const [name, text] of applied.data) entry.fields.set(name, text)
     if (changeSettings(entry.fields, write.settings, now)) {
       entry.fields.set(record.LAST_ACCESSED_AT, String(now))
-      entry.expiresAt = now + Math.min(idleTimeout(entry.fields), lifetimeLeft(entry.fields, now, rules))
+      entry.expiresAt = now + Math.min(idleTimeout(entry.fields), lifetimeLeft(entry.fields, now, rules), MAX_TTL)
     } else if (write.touch !== 'never') {
       this.#extend(entry, now, rules, write.touch)
     }
@@ -153,7 +158,7 @@ export class MemoryStore implements Store {
     const idle = idleTimeout(entry.fields)
     if (touch === 'due' && entry.expiresAt - now >= idle) return false
     const slack = Math.min(rules.touchInterval, idle * rules.touchInterval / rules.idleTimeout)
-    const ttl = Math.min(idle + slack, lifetimeLeft(entry.fields, now, rules))
+    const ttl = Math.min(idle + slack, lifetimeLeft(entry.fields, now, rules), MAX_TTL)
     if (touch === 'due' && now + ttl <= entry.expiresAt) return false
     entry.expiresAt = now + ttl
     entry.fields.set(record.LAST_ACCESSED_AT, String(now))

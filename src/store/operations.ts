@@ -3,7 +3,9 @@
  * in its script, because there they have to happen inside Redis. The contract suite holds the two together.
  */
 import type { Operation, OperationResult, Refusal, Rules, Write } from './store.js'
+import { NameError } from '../errors.js'
 import { addDecimals } from './decimal.js'
+import { isReserved } from './record.js'
 
 /** What became of a list of operations. */
 export interface Applied {
@@ -30,6 +32,17 @@ export function applyOperations (before: ReadonlyMap<string, string>, write: Wri
     results.push(result)
   }
   return { data: state.data, results }
+}
+
+/**
+ * The error of a write that takes metadata for data, or `undefined`. The session checks names where they are written;
+ * this is the last line, in front of every store, because whoever could write a digest could take a session over.
+ */
+export function reservedName ({ operations }: Write): Error | undefined {
+  for (const operation of operations) {
+    if ('field' in operation && isReserved(operation.field)) return new NameError(operation.field.slice(0, 40), 'it is reserved')
+  }
+  return undefined
 }
 
 /** Whether one operation's result says that it was refused. */

@@ -31,6 +31,9 @@ export const RENEWED = '@renewed'
 /** When `rotate()` last replaced the secret, milliseconds since 1970. */
 export const ROTATED = '@rotated'
 
+/** No record lives longer than this, milliseconds, whatever it was told: Redis refuses what does not fit its clock. */
+export const MAX_TTL = 1e15
+
 /** Longest name of a data field, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 256
 

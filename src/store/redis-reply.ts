@@ -81,16 +81,18 @@ class Reader {
     const head = this.#byte()
     if (head <= 0x7f) return head
     if (head >= 0xe0) return head - 0x100
-    const at = this.at
     switch (head) {
-      case 0xcc: this.#skip(1); return this.#bytes.readUInt8(at)
-      case 0xcd: this.#skip(2); return this.#bytes.readUInt16BE(at)
-      case 0xce: this.#skip(4); return this.#bytes.readUInt32BE(at)
-      case 0xcf: this.#skip(8); return this.#bytes.readUInt32BE(at) * 0x1_0000_0000 + this.#bytes.readUInt32BE(at + 4)
-      case 0xd0: this.#skip(1); return this.#bytes.readInt8(at)
-      case 0xd1: this.#skip(2); return this.#bytes.readInt16BE(at)
-      case 0xd2: this.#skip(4); return this.#bytes.readInt32BE(at)
-      case 0xd3: this.#skip(8); return this.#bytes.readInt32BE(at) * 0x1_0000_0000 + this.#bytes.readUInt32BE(at + 4)
+      case 0xcc: return this.#bytes.readUInt8(this.#skip(1))
+      case 0xcd: return this.#bytes.readUInt16BE(this.#skip(2))
+      case 0xce: return this.#bytes.readUInt32BE(this.#skip(4))
+      case 0xd0: return this.#bytes.readInt8(this.#skip(1))
+      case 0xd1: return this.#bytes.readInt16BE(this.#skip(2))
+      case 0xd2: return this.#bytes.readInt32BE(this.#skip(4))
+      case 0xcf: case 0xd3: {
+        const at = this.#skip(8)
+        const high = head === 0xcf ? this.#bytes.readUInt32BE(at) : this.#bytes.readInt32BE(at)
+        return high * 0x1_0000_0000 + this.#bytes.readUInt32BE(at + 4)
+      }
       default: throw malformed()
     }
   }
@@ -104,9 +106,7 @@ class Reader {
   }
 
   string (): string {
-    const length = this.#stringLength()
-    const start = this.at
-    this.#skip(length)
+    const start = this.#skip(this.#stringLength())
     const text = this.#latin1.substring(start, this.at)
     return NON_ASCII.test(text) ? this.#bytes.toString('utf8', start, this.at) : text
   }
@@ -114,8 +114,7 @@ class Reader {
   /** Steps over a string, and says whether its bytes, as Latin-1, are the given ones. */
   skipString (bytes?: string): boolean {
     const length = this.#stringLength()
-    const start = this.at
-    this.#skip(length)
+    const start = this.#skip(length)
     return bytes !== undefined && bytes.length === length && this.#latin1.startsWith(bytes, start)
   }
 
@@ -136,14 +135,15 @@ class Reader {
   }
 
   #length (size: number): number {
-    const length = this.#bytes.readUIntBE(this.at, size)
-    this.at += size
-    return length
+    return this.#bytes.readUIntBE(this.#skip(size), size)
   }
 
-  #skip (length: number): void {
-    this.at += length
-    if (this.at > this.#bytes.length) throw malformed()
+  /** Steps over bytes and answers where they begin; what would lie behind the end is no reply of ours. */
+  #skip (length: number): number {
+    const start = this.at
+    if (start + length > this.#bytes.length) throw malformed()
+    this.at = start + length
+    return start
   }
 }
 

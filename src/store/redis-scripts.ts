@@ -75,7 +75,7 @@ local function sane(record)
   return tonumber(record['${record.SESSION_TTL}']) and tonumber(record['${record.CREATED_AT}'])
 end
 local function expire(key, ttl)
-  redis.call('PEXPIRE', key, ms(math.max(1, ttl)))
+  redis.call('PEXPIRE', key, ms(math.max(1, math.min(ttl, ${record.MAX_TTL}))))
 end
 `
 
@@ -93,17 +93,19 @@ local key, presented, flags = KEYS[1], ARGV[1], ARGV[2]
 local fields = redis.call('HGETALL', key)
 local count = #fields
 if count == 0 then return false end
-local owner, idle
-if fields[5] == '${record.SESSION_TTL}' and fields[7] == '${record.DIGEST}' then
-  idle, owner = tonumber(fields[6]), fields[8]
+local owner, idle, created
+if fields[1] == '${record.CREATED_AT}' and fields[5] == '${record.SESSION_TTL}' and fields[7] == '${record.DIGEST}' then
+  created, idle, owner = tonumber(fields[2]), tonumber(fields[6]), fields[8]
 else
   for i = 1, count, 2 do
     local name = fields[i]
-    if name == '${record.DIGEST}' then owner = fields[i + 1] elseif name == '${record.SESSION_TTL}' then idle = tonumber(fields[i + 1]) end
+    if name == '${record.DIGEST}' then owner = fields[i + 1]
+    elseif name == '${record.SESSION_TTL}' then idle = tonumber(fields[i + 1])
+    elseif name == '${record.CREATED_AT}' then created = tonumber(fields[i + 1]) end
   end
 end
 local ttl = redis.call('PTTL', key)
-if presented == owner and ROTATE_EVERY == 0 and idle and (flags == 't' and ttl >= idle * 1000 or flags == '') then
+if presented == owner and ROTATE_EVERY == 0 and idle and created and (flags == 't' and ttl >= idle * 1000 or flags == '') then
   return cmsgpack.pack('current', 0, 0, ttl, fields)
 end
 ` + CLOCK + EXPIRY + `
@@ -141,16 +143,17 @@ else
     local extended = extension(record)
     if extended > ttl then
       ttl = extended
-      -- PEXPIRE first: Redis refuses a script's first write if it may grow a full memory, and this is not worth a 503.
+      -- Redis refuses a script's first write if it may grow a full memory. Neither this nor a renewal is worth a 503, so
+      -- PEXPIRE and HDEL come first.
       expire(key, ttl)
       redis.call('HSET', key, '${record.LAST_ACCESSED_AT}', ms(now))
       touched = 1
     end
   end
   if presented == record['${record.NEXT}'] then
+    redis.call('HDEL', key, '${record.NEXT}')
     redis.call('HSET', key, '${record.PREVIOUS}', record['${record.DIGEST}'], '${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE),
       '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
-    redis.call('HDEL', key, '${record.NEXT}')
   end
 end
 return cmsgpack.pack(standing, touched, now, math.floor(ttl), fields)
@@ -235,30 +238,27 @@ return 'ok ' .. now .. ' ' .. ARGV[2]
 `)
 
 /**
- * The usual save: set and delete, on a record that has room and need not be extended. Whatever is less simple is left to
- * OPERATE, by answering 'retry' before anything happened. MEMORY USAGE is never less than what the fields hold, and costs
- * next to nothing; so it tells at once that there is room.
+ * The usual save: fields are set, in a record that has room and need not be extended. Whatever is less simple is left to
+ * OPERATE, by answering 'retry' before anything happened. MEMORY USAGE costs next to nothing and tells at once that there
+ * is room: the compact encoding keeps a number in no less than half the bytes of its text, and everything else in more.
  *
- * ARGV: deadline, digest, '1' if the expiry is to be extended where due, bytes that are added at most, number of fields to
- * set, their names and texts, names to delete.
+ * ARGV: deadline, digest, '1' if the expiry is to be extended where due, bytes that are added at most, names and texts.
  */
 const SAVE = `
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], time[2] / 1000)
 if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
-local owner = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}')
+local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}', '${record.CREATED_AT}')
+local idle = tonumber(head[2] or '')
+if head[1] ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end
 local ttl = redis.call('PTTL', key)
-if owner[1] ~= ARGV[2] or (ARGV[3] == '1' and ttl < (tonumber(owner[2]) or 0) * 1000) then return 'retry' end
-local set = tonumber(ARGV[5])
-if set > 0 then
-  local usage = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
-  if type(usage) ~= 'number' or usage + ARGV[4] > MAX_RECORD_SIZE then return 'retry' end
-  -- At least four of the fields are metadata.
-  if redis.call('HLEN', key) - 4 + set > MAX_FIELDS then return 'retry' end
-  redis.call('HSET', key, unpack(ARGV, 6, 5 + 2 * set))
-end
-if #ARGV > 5 + 2 * set then redis.call('HDEL', key, unpack(ARGV, 6 + 2 * set)) end
+if ttl < 0 or (ARGV[3] == '1' and ttl < idle * 1000) then return 'retry' end
+local usage = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
+if type(usage) ~= 'number' or 2 * usage + ARGV[4] > MAX_RECORD_SIZE then return 'retry' end
+-- At least four of the fields are metadata.
+if redis.call('HLEN', key) - 4 + (#ARGV - 4) / 2 > MAX_FIELDS then return 'retry' end
+redis.call('HSET', key, unpack(ARGV, 5))
 return 'ok ' .. now .. ' ' .. ttl
 `
 
@@ -422,18 +422,30 @@ if extended then
   ttl = extended
   meta('${record.LAST_ACCESSED_AT}', ms(now))
 end
-if grows then redis.call('HSET', key, unpack(set)) end
-if #unset > 0 then redis.call('HDEL', key, unpack(unset)) end
+-- unpack() takes a few thousand values at most.
+local function apply(command, list)
+  for first = 1, #list, 1000 do redis.call(command, key, unpack(list, first, math.min(first + 999, #list))) end
+end
+if grows then apply('HSET', set) end
+apply('HDEL', unset)
 if extended then expire(key, ttl) end
-if extended and not grows then redis.call('HSET', key, unpack(set)) end
-return {'ok', ms(now), ms(ttl), unpack(results)}
+if extended and not grows then apply('HSET', set) end
+local answer = {'ok', ms(now), ms(ttl)}
+for i = 1, #results do answer[i + 3] = results[i] end
+return answer
 `
 
 /** ARGV: digest, names. Answers nothing, or the texts. Reserved names never get here. */
 export const readScript = script(OWNED + `
 local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
 if not owner[1] or not owned(ARGV[1], owner[1], owner[2], owner[3]) then return false end
-return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
+-- unpack() takes a few thousand values at most.
+local answer = {}
+for first = 2, #ARGV, 1000 do
+  local texts = redis.call('HMGET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+  for i = 1, #texts do answer[#answer + 1] = texts[i] end
+end
+return answer
 `)
 
 /** ARGV: digest, digest of the offered successor, its sealed secret. Answers nothing, or the sealed successor that stands. */
@@ -444,12 +456,10 @@ redis.call('HSET', KEYS[1], '${record.NEXT}', ARGV[2], '${record.SEALED}', ARGV[
 return ARGV[3]
 `)
 
-/** ARGV: '' or a digest that has to own the record. Answers 1 where there was something to end. */
+/** ARGV: nothing, or a digest that has to own the record. Answers 1 where there was a record, and no other thing, to end. */
 export const destroyScript = script(OWNED + `
-if ARGV[1] ~= '' then
-  local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
-  if not owner[1] or not owned(ARGV[1], owner[1], owner[2], owner[3]) then return 0 end
-end
+local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
+if not owner[1] or (ARGV[1] and not owned(ARGV[1], owner[1], owner[2], owner[3])) then return 0 end
 return redis.call('DEL', KEYS[1])
 `)
 

@@ -4,7 +4,7 @@
  */
 import type { Cluster, Redis } from 'ioredis'
 import { readRecord } from './redis-reply.js'
-import { applyOperations } from './operations.js'
+import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import {
   createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts, type Script
@@ -49,8 +49,10 @@ export class RedisStore implements Store {
   }
 
   create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const problem = reservedName(write)
+    if (problem !== undefined) return Promise.reject(problem)
     const { idleTimeout = rules.idleTimeout / 1000, lifetime, persistent } = write.settings
-    const ttl = Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000)
+    const ttl = Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000, record.MAX_TTL)
     const args = ['', String(Math.ceil(ttl)), digest, String(idleTimeout)]
     if (lifetime !== undefined) args.push(record.LIFETIME, String(lifetime))
     if (persistent === true) args.push(record.PERSISTENT, '1')
@@ -71,6 +73,8 @@ export class RedisStore implements Store {
   }
 
   write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const problem = reservedName(write)
+    if (problem !== undefined) return Promise.reject(problem)
     const usual = usualSave(digest, write)
     if (usual === undefined) return this.#operate(id, digest, write, rules)
     return this.#fenced(this.#scriptsOf(rules).save, id, usual, readAnswer).then((answer) => {
@@ -80,15 +84,19 @@ export class RedisStore implements Store {
   }
 
   read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
-    return this.#run(readScript, id, [digest, ...names], (reply) => reply === null ? undefined : reply as Array<Buffer | null>)
+    return this.#run(readScript, id, [digest, ...names], (reply) => {
+      if (reply === null) return undefined
+      // Metadata are not data, whoever asks.
+      return (reply as Array<Buffer | null>).map((text, i) => record.isReserved(names[i]!) ? null : text)
+    })
   }
 
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
     return this.#run(renewScript, id, [digest, nextDigest, sealed], (reply) => reply === null ? undefined : String(reply))
   }
 
-  destroy (id: string, digest = ''): Promise<boolean> {
-    return this.#run(destroyScript, id, [digest], (reply) => reply === 1)
+  destroy (id: string, digest?: string): Promise<boolean> {
+    return this.#run(destroyScript, id, digest === undefined ? [] : [digest], (reply) => reply === 1)
   }
 
   inspect (id: string): Promise<RawRecord | undefined> {
@@ -194,23 +202,21 @@ function fitsAnyway (operations: readonly Operation[], rules: Rules): operations
   return characters * 3 <= rules.maxRecordSize
 }
 
+/** The most operations that the quick script takes: its HSET gets them all at once. */
+const MAX_USUAL = 500
+
 /** The arguments of the quick script for saving, or `undefined` where the write is more than it can do. */
-function usualSave (digest: string, { operations, settings, touch, mode }: Write): string[] | undefined {
-  if (touch === 'always' || settings.idleTimeout !== undefined || settings.lifetime !== undefined || settings.persistent !== undefined || settings.digest !== undefined) return undefined
-  const set: string[] = []
-  const unset: string[] = []
+function usualSave (digest: string, { operations, settings, touch }: Write): string[] | undefined {
+  if (operations.length === 0 || operations.length > MAX_USUAL || touch === 'always' || settingsArgument(settings) !== '') return undefined
+  const args = ['', digest, touch === 'due' ? '1' : '0', '']
   let growth = 0
   for (const operation of operations) {
-    if (operation.type === 'set') {
-      set.push(operation.field, operation.text)
-      growth += Buffer.byteLength(operation.field) + Buffer.byteLength(operation.text)
-    } else if (operation.type === 'delete' && mode === 'together') {
-      unset.push(operation.field)
-    } else {
-      return undefined
-    }
+    if (operation.type !== 'set') return undefined
+    growth += Buffer.byteLength(operation.field) + Buffer.byteLength(operation.text)
+    args.push(operation.field, operation.text)
   }
-  return ['', digest, touch === 'due' ? '1' : '0', String(growth), String(set.length / 2), ...set, ...unset]
+  args[3] = String(growth)
+  return args
 }
 
 /** The settings as the write script takes them: in a fixed order, `-` where nothing changes. */

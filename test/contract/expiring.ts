@@ -1,5 +1,6 @@
 /** When a record ends, and what moves that moment. */
-import { created, delta, increment, kept, near, newDigest, newOwner, type Part, RULES, set } from './kit.js'
+import { created, delta, increment, kept, near, newDigest, newOwner, type Part, remove, RULES, set } from './kit.js'
+import type { Operation } from '../../src/store/store.js'
 
 export const expiring: Part = async (t, subject) => {
   const { store, pass } = subject
@@ -124,28 +125,32 @@ export const expiring: Part = async (t, subject) => {
     t.equal(await store.inspect(shorter.id), undefined)
   })
 
-  await t.test('a write extends as it is told: never, where due, always', async (t) => {
-    const owner = await created(subject)
-    const { id, digest } = owner
-    const touching = async (touch: 'never' | 'due' | 'always') => (await store.write(id, digest, delta([increment('n')], { touch }), RULES))?.ttl
-    await pass(id, 50_000)
-    const before = await kept(subject, owner)
-    near(t, subject, await touching('never'), 50_000, 'never')
-    t.equal((await kept(subject, owner)).fields['last_accessed_at'], before.fields['last_accessed_at'])
-    near(t, subject, (await kept(subject, owner)).ttl, 50_000, 'the record')
+  for (const [what, operations] of [
+    ['sets', [set('n', '1')]], ['sets and deletes', [set('n', '1'), remove('absent')]], ['deletes', [remove('absent')]], ['increments', [increment('n')]], ['does nothing', []]
+  ] as Array<[string, Operation[]]>) {
+    await t.test(`a write that ${what} extends as it is told: never, where due, always`, async (t) => {
+      const owner = await created(subject)
+      const { id, digest } = owner
+      const touching = async (touch: 'never' | 'due' | 'always') => (await store.write(id, digest, delta(operations, { touch }), RULES))?.ttl
+      await pass(id, 50_000)
+      const before = await kept(subject, owner)
+      near(t, subject, await touching('never'), 50_000, 'never')
+      t.equal((await kept(subject, owner)).fields['last_accessed_at'], before.fields['last_accessed_at'])
+      near(t, subject, (await kept(subject, owner)).ttl, 50_000, 'the record')
 
-    near(t, subject, await touching('due'), 110_000, 'due')
-    near(t, subject, (await kept(subject, owner)).ttl, 110_000, 'the record')
-    t.not((await kept(subject, owner)).fields['last_accessed_at'], before.fields['last_accessed_at'])
+      near(t, subject, await touching('due'), 110_000, 'due')
+      near(t, subject, (await kept(subject, owner)).ttl, 110_000, 'the record')
+      t.not((await kept(subject, owner)).fields['last_accessed_at'], before.fields['last_accessed_at'])
 
-    await pass(id, 5000)
-    const recent = await kept(subject, owner)
-    near(t, subject, await touching('due'), 105_000, 'not due')
-    t.equal((await kept(subject, owner)).fields['last_accessed_at'], recent.fields['last_accessed_at'])
-    near(t, subject, await touching('always'), 110_000, 'always')
-    near(t, subject, (await kept(subject, owner)).ttl, 110_000, 'the record')
-    t.not((await kept(subject, owner)).fields['last_accessed_at'], recent.fields['last_accessed_at'])
-  })
+      await pass(id, 5000)
+      const recent = await kept(subject, owner)
+      near(t, subject, await touching('due'), 105_000, 'not due')
+      t.equal((await kept(subject, owner)).fields['last_accessed_at'], recent.fields['last_accessed_at'])
+      near(t, subject, await touching('always'), 110_000, 'always')
+      near(t, subject, (await kept(subject, owner)).ttl, 110_000, 'the record')
+      t.not((await kept(subject, owner)).fields['last_accessed_at'], recent.fields['last_accessed_at'])
+    })
+  }
 
   await t.test('a write extends without any operation, too', async (t) => {
     const owner = await created(subject, { user: 'andrew' })

@@ -29,6 +29,9 @@ export const RULES: Rules = {
   maxRecordSize: 1000
 }
 
+/** The same, with routine renewal after a minute, and a predecessor welcome for 20 seconds. */
+export const RENEWING: Rules = { ...RULES, rotateEvery: 60_000 }
+
 /** What names and owns a record. */
 export interface Owner { readonly id: string, readonly digest: string }
 

@@ -46,6 +46,9 @@ export const limiting: Part = async (t, subject) => {
     t.match(await store.create(id, digest, delta([set('a', '1'), set('b', '2'), set('c', '3')]), rules), { refusal: { refused: 'fields', field: 'c' } })
     t.match(await store.create(id, digest, delta([set('a', '1'), set('b', '12345678')]), rules), { refusal: { refused: 'size', field: 'b' } })
     t.equal(await store.inspect(id), undefined)
+    const few = { ...RULES, maxFields: 2, maxRecordSize: 10_000 }
+    t.match(await store.create(id, digest, delta([set('a', '1'), set('b', '2'), set('c', '3')]), few), { refusal: { refused: 'fields', field: 'c' } })
+    t.equal(await store.inspect(id), undefined)
     t.strictSame((await store.create(id, digest, delta([set('a', '1'), set('b', '1234567')]), rules))?.results, [true, true])
   })
 

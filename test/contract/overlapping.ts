@@ -1,5 +1,5 @@
 /** Many callers at the same time: none lost, none counted twice, one winner where there can be one only. */
-import { apart, created, dataOf, delta, increment, kept, newDigest, newOwner, type Part, replace, RULES, set, setIfAbsent, take } from './kit.js'
+import { apart, created, dataOf, delta, increment, kept, newDigest, newOwner, type Part, RENEWING, replace, RULES, set, setIfAbsent, take } from './kit.js'
 
 const MANY = 50
 
@@ -107,7 +107,7 @@ export const overlapping: Part = async (t, subject) => {
     const { id, digest } = await created(subject, { user: 'andrew' })
     const next = newDigest()
     await store.renew(id, digest, next, 'sealed')
-    const answers = await atOnce(async (i) => await store.load(id, i % 2 === 0 ? digest : next, true, RULES))
+    const answers = await atOnce(async (i) => await store.load(id, i % 2 === 0 ? digest : next, true, RENEWING))
     t.strictSame(answers.map((answer) => answer?.standing), answers.map((_, i) => i % 2 === 0 ? 'superseded' : 'current'))
     t.strictSame(answers.map((answer) => answer?.fields.get('@sealed')), answers.map(() => 'sealed'))
   })

@@ -191,7 +191,9 @@ test('records in Redis', async (t) => {
 })
 
 test('keys that hold something else', async (t) => {
-  const { witness, store } = await open(t)
+  const { witness, store, subject } = await open(t)
+  // A store that knows the clock of Redis asks for less.
+  await created(subject)
 
   /** Runs every operation on a key that holds no session record, and checks that it stays as it is. */
   async function untouched (t: Test, owner: Owner, make: (key: string) => Promise<unknown>, check: (what: string, outcome: unknown) => void, but: string[] = []): Promise<void> {
@@ -231,9 +233,8 @@ test('keys that hold something else', async (t) => {
     const owner = newOwner()
     await untouched(t, owner, (key) => witness.hset(key, { user: 'andrew', n: '1' }), (what, outcome) => {
       if (what === 'inspect') t.match(outcome, { key: `session:${owner.id}`, ttl: -1, fields: { user: 'andrew', n: '1' } }, 'people may look at it')
-      else t.match(outcome, what.startsWith('destroy') ? false : undefined, what)
-    }, ['destroy'])
-    t.equal(await store.destroy(owner.id), true, 'and end it')
+      else t.equal(outcome, what.startsWith('destroy') ? false : undefined, what)
+    })
   })
 
   const whole = { created_at: String(Date.now()), last_accessed_at: String(Date.now()), session_ttl: '100', user: 'andrew' }
@@ -257,6 +258,7 @@ test('keys that hold something else', async (t) => {
           t.match(outcome, { code: 'SESSION_RECORD_INVALID' }, `${call}, ${ttl} ms`)
           // Reading single fields, offering a successor, ending it and looking at it need none of what is missing.
         }, ['load without touch', 'read', 'renew', 'destroy', 'destroy by digest', 'inspect'])
+        t.equal(await store.destroy(owner.id, owner.digest), true, `${ttl} ms: its owner may end it`)
       }
     })
   }

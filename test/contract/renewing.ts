@@ -1,8 +1,5 @@
 /** Routine renewal of the secret: offered, confirmed by first use, and what an old secret is worth at each stage. */
-import { apart, created, dataOf, delta, get, increment, kept, near, newDigest, type Owner, type Part, RULES, set, type Subject, unchanged } from './kit.js'
-
-/** Renewal is due after a minute, and a predecessor is welcome for 20 seconds. */
-const RENEWING = { ...RULES, rotateEvery: 60_000 }
+import { apart, created, dataOf, delta, get, increment, kept, near, newDigest, type Owner, type Part, RENEWING, RULES, set, type Subject, unchanged } from './kit.js'
 
 /** A record whose renewal was offered, and what the successor is. */
 async function offered (subject: Subject, owner?: Owner): Promise<{ owner: Owner, next: string }> {

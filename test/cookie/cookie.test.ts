@@ -130,6 +130,16 @@ test('other cookies of the response stay, however they are set', async (t) => {
   t.strictSame(lines.map((line) => line.split(';')[0]).sort(), ['__Host-sid=third', 'a=1', 'b=2', 'c=3', 'd=4', 'e=5', 'f=6'])
 })
 
+test('a cookie that stands in the raw response, by a middleware for instance, stays as well', async (t) => {
+  const { lines } = await answer(t, (reply, cookie) => {
+    reply.raw.appendHeader('set-cookie', 'a=1')
+    reply.raw.appendHeader('set-cookie', 'b=2')
+    cookie.issue(reply, 'first', undefined)
+    cookie.issue(reply, 'second', undefined)
+  })
+  t.strictSame(lines.map((line) => line.split(';')[0]).sort(), ['__Host-sid=second', 'a=1', 'b=2'])
+})
+
 test('a line of the application that looks like ours is not ours to take back', async (t) => {
   const { lines } = await answer(t, (reply, cookie) => {
     reply.header('set-cookie', '__Host-sid=by-the-application; Path=/')

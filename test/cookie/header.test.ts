@@ -26,7 +26,7 @@ test('there is none where none of that name came', async (t) => {
 
 test('names that only look like ours are others', async (t) => {
   for (const name of [
-    '__host-session-id', '__HOST-session-id', `${NAME} `, `${NAME}\t`, `x ${NAME}`, `"${NAME}"`, `${NAME}[]`, `%5F_Host-session-id`, `a.${NAME}`, `a-${NAME}`, `$${NAME}`, `=${NAME}`,
+    '__host-session-id', '__HOST-session-id', `${NAME} `, `${NAME}\t`, `x ${NAME}`, `"${NAME}"`, `${NAME}[]`, '%5F_Host-session-id', `a.${NAME}`, `a-${NAME}`, `$${NAME}`, `=${NAME}`,
     // What parsers that trim generously take for white space (Cookie Chaos, PortSwigger 2025), as Node hands over bytes.
     `\u00a0${NAME}`, `\u2028${NAME}`, `\u2000${NAME}`, `\u00e2\u0080\u0080${NAME}`, `\u0085${NAME}`, `\u000b${NAME}`, `\u000c${NAME}`, `\r${NAME}`, `\n${NAME}`, `\ufeff${NAME}`, `\0${NAME}`,
     `${NAME}\u00a0`, `${NAME}\u000b`

@@ -65,7 +65,7 @@ test('every string comes back, and stands as itself exactly where no parser woul
     equal(encoded, plain ? text : JSON.stringify(text))
     // What is stored has to survive UTF-8.
     equal(Buffer.from(encoded).toString(), encoded)
-  }), { numRuns: 5000 })
+  }), { numRuns: 2500 })
 })
 
 test('every text decodes to its JSON value where it is JSON, else to itself', async () => {
@@ -73,7 +73,7 @@ test('every text decodes to its JSON value where it is JSON, else to itself', as
     const parsed = parse(text)
     deepEqual(decode(text), parsed === undefined ? text : parsed.value)
     deepEqual(decodeJson(text), parsed?.value)
-  }), { numRuns: 5000 })
+  }), { numRuns: 2500 })
 })
 
 test('every JSON value comes back', async () => {
@@ -105,7 +105,7 @@ test('whatever is accepted comes back as JSON carries it; whatever is refused is
     }
     // What went in as a string says what it says; all else is what JSON makes of it.
     deepEqual(decode(encoded), typeof value === 'string' ? value : JSON.parse(JSON.stringify(value)))
-  }), { numRuns: 3000 })
+  }), { numRuns: 1500 })
 })
 
 const cyclic: { list: unknown[], self?: unknown } = { list: [] }

@@ -1,0 +1,276 @@
+/** The README says what is the case: its tables are those of the sources, its commands exist, its examples work. */
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { TSchema } from '@sinclair/typebox'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { test, type Test } from 'tap'
+import ts from 'typescript'
+import { Browser } from './support/browser.js'
+import { startRedis } from './support/redis-process.js'
+import { examplesOf, readReadme, writeExamples, type Example } from './types/examples.js'
+import * as errors from '../src/errors.js'
+import { OptionsSchema, resolveOptions } from '../src/options.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const readme = readReadme()
+
+// Nobody's own settings: what the examples read is given to them below.
+for (const name of Object.keys(process.env)) if (name.startsWith('SESSION_')) delete process.env[name]
+
+/** What stands between the two comments of that name. */
+function section (name: string): string {
+  const [, text, more] = readme.split(new RegExp(`^ *<!-- ${name}:(?:begin|end) -->\\n`, 'm'))
+  if (text === undefined || more === undefined) throw new Error(`the README has no section ${name}`)
+  return text
+}
+
+/** The rows of the table in a section, without head and rule; in each the cells' texts. */
+function table (name: string): string[][] {
+  const rows = section(name).trim().split('\n').map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim()))
+  return rows.slice(2)
+}
+
+/** The names in the first column of a table: `incr(by)` is `incr`. */
+function namesIn (name: string): string[] {
+  return table(name).map(([first = '']) => /^`(\w+)/.exec(first)?.[1] ?? first)
+}
+
+/** All options with their schemas; those of the cookie as `cookie.name`. */
+function options (schema: TSchema, parent = ''): Array<[string, TSchema]> {
+  return Object.entries(schema['properties'] as Record<string, TSchema>).flatMap(([name, option]) =>
+    option['properties'] === undefined ? [[parent + name, option]] : options(option, `${parent}${name}.`))
+}
+
+test('the table of options is that of the schema', async t => {
+  const code = (text: string | undefined): string => text === undefined ? '' : `\`${text}\``
+  t.strictSame(table('options'), options(OptionsSchema).map(([name, { env, default: standard, defaultText, description }]) => [
+    code(name), code(env), defaultText ?? code(String(standard)), description
+  ]))
+})
+
+test('the table of errors has all classes, with their codes and statuses', async t => {
+  const classes = Object.values(errors).filter(value => typeof value === 'function').map(Class => new Class('', ''))
+  t.strictSame(
+    table('errors').map(([code, status]) => [code, status]).sort(),
+    classes.map(({ code, statusCode }) => [`\`${code}\``, String(statusCode)]).sort())
+  for (const row of table('errors')) t.notOk(row.includes(''), `${row[0]}: every cell is filled`)
+})
+
+test('no other code is mentioned', async t => {
+  const known = [...namesIn('errors'), ...options(OptionsSchema).map(([, { env }]) => env)]
+  t.strictSame([...new Set(readme.match(/\bSESSION_[A-Z_]+[A-Z]\b/g))].filter(name => !known.includes(name)), [])
+})
+
+test('the tables of the session and of live attributes name all members, and no others', async t => {
+  const file = fileURLToPath(new URL('../src/session/types.ts', import.meta.url))
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest)
+  const membersOf = (name: string, which: (member: ts.TypeElement) => boolean): string[] => {
+    const declaration = source.statements.find(statement => ts.isInterfaceDeclaration(statement) && statement.name.text === name)
+    const members = (declaration as ts.InterfaceDeclaration).members.filter(which)
+    return [...new Set(members.map(member => (member.name as ts.Identifier).text))]
+  }
+  t.strictSame(namesIn('properties').sort(), membersOf('SessionMethods', ts.isPropertySignature).sort())
+  t.strictSame(namesIn('methods').sort(), membersOf('SessionMethods', ts.isMethodSignature).sort())
+  t.strictSame(namesIn('accessors').sort(), membersOf('LiveAttribute', ts.isPropertySignature).sort())
+  t.strictSame(namesIn('operations').sort(), membersOf('LiveAttribute', ts.isMethodSignature).sort())
+})
+
+test('the production dependencies are named', async t => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object }
+  t.strictSame(/## Dependencies\n\n(.*?)\n\n/s.exec(readme)?.[1]?.split('\n').slice(2).map(row => row.split('|')[1]?.trim()), Object.keys(dependencies))
+})
+
+test('commands exist, and CI takes the test command from here', async t => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  const named = [...readme.matchAll(/\bnpm (?:run ([a-z]+)|(test|start)\b)/g)].map(([, script, short]) => script ?? short!)
+  t.strictSame(named.filter(name => !Object.hasOwn(scripts, name)), [])
+  t.match(readme, '<!-- command: demo -->\n```sh\nnpm ci && npm start\n```')
+  t.match(readme, '<!-- command: test -->\n```sh\nnpm ci && npm test\n```')
+  t.match(readFileSync(join(root, '.ci/run'), 'utf8'), '<!-- command: test -->')
+})
+
+test('links within the page lead somewhere', async t => {
+  const anchors = [...readme.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
+  for (const [, anchor] of readme.matchAll(/\]\(#([^)]*)\)/g)) t.ok(anchors.includes(anchor!), anchor!)
+})
+
+test('nobody can start an app with a secret from this page', async t => {
+  const refused = (secret: string): boolean => {
+    try {
+      resolveOptions({ secret }, {})
+      return false
+    } catch (error) {
+      return /this is a sample/.test((error as Error).message)
+    }
+  }
+  const literals = readme.matchAll(/\bsecret\w*\s*[:=]\s*\[?['"]([^'"]*)['"]|SESSION_SECRET=(?!\$)([^\s`]+)/g)
+  t.strictSame([...literals].map(([, literal, variable]) => literal ?? variable!).filter(secret => !refused(secret)), [])
+})
+
+/** Compiles the plugin into a package of its own, so that the examples use what would be published, of these sources. */
+function buildPackage (directory: string): void {
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
+  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  // `npm run build` and `npm run types` check the sources; here they are only compiled.
+  ts.createProgram(fileNames, { ...options, outDir: join(directory, 'dist'), noCheck: true }).emit()
+  cpSync(join(root, 'package.json'), join(directory, 'package.json'))
+}
+
+/** Type-checks the examples and compiles them into `out`; returns what is wrong with them. */
+function compileExamples (directory: string): string[] {
+  const { config } = ts.readConfigFile(join(directory, 'tsconfig.json'), ts.sys.readFile)
+  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, directory)
+  // The types of packages are checked by .ci/run, which has more time.
+  const program = ts.createProgram(fileNames, { ...options, skipLibCheck: true })
+  const { diagnostics } = program.emit()
+  return [...ts.getPreEmitDiagnostics(program), ...diagnostics].map(({ file, start, messageText }) => {
+    const where = file === undefined ? '' : `${basename(file.fileName)}: ${file.text.slice(start).split('\n')[0]}: `
+    return where + ts.flattenDiagnosticMessageText(messageText, '\n')
+  })
+}
+
+/** What the file of a fragment exports. */
+type Fragment = (...args: unknown[]) => Promise<unknown>
+
+async function load (directory: string, { file }: Example): Promise<Fragment> {
+  const url = pathToFileURL(join(directory, 'out', file.replace(/\.ts$/, '.js'))).href
+  return (await import(url) as { default: Fragment }).default
+}
+
+/** Registers the compiled plugin, as the examples do. */
+async function register (app: FastifyInstance, directory: string): Promise<void> {
+  const url = pathToFileURL(join(directory, 'node_modules/fastify-live-session/dist/index.js')).href
+  await app.register((await import(url) as typeof import('../src/index.js')).default)
+}
+
+/** Runs one fragment, and what came of it: its routes are called once each, one after the other, by one browser. */
+async function runFragment (t: Test, directory: string, example: Example): Promise<void> {
+  const app = Fastify()
+  const routes: Array<{ method: 'GET' | 'POST', url: string }> = []
+  app.addHook('onRoute', ({ method, url }) => { if (method !== 'HEAD') routes.push({ method: method as 'GET', url }) })
+  t.teardown(() => app.close())
+  const fragment = await load(directory, example)
+  if (example.kind !== 'boot') await register(app, directory)
+  if (example.kind === 'handler') app.get('/', (request, reply) => fragment(app, request, reply))
+  else await fragment(app)
+  const browser = new Browser(app)
+  await t.resolves(async () => { await app.ready() })
+  for (const { method, url } of routes) {
+    const { statusCode, body } = await browser.get(url, { method, ...method === 'POST' && { payload: {} } })
+    t.equal(statusCode, 200, `${method} ${url}: ${body}`)
+  }
+}
+
+/** Runs a whole program: a server, which says on its first line where it listens. */
+async function runProgram (t: Test, directory: string, { file }: Example): Promise<void> {
+  // Port 3000 may be taken; the rest is as the README has it.
+  const program = join(directory, 'out', file)
+  ts.sys.writeFile(program, readFileSync(program, 'utf8').replace('port: 3000', 'port: 0'))
+  const child = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill()
+    await ended
+  })
+  const [url] = await once(createInterface(child.stdout), 'line') as [string]
+  let cookie = ''
+  const send = async (method: string, path: string): Promise<unknown> => {
+    const response = await fetch(url + path, { method, headers: { cookie } })
+    cookie = response.headers.getSetCookie()[0]?.split(';')[0] ?? cookie
+    return await response.json()
+  }
+  t.strictSame(await send('GET', '/'), { visits: 1, clicks: 0 })
+  const clicks = await Promise.all(Array.from({ length: 10 }, () => send('POST', '/click'))) as Array<{ clicks: number }>
+  t.strictSame(clicks.map(({ clicks }) => clicks).sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  t.strictSame(await send('GET', '/'), { visits: 2, clicks: 10 })
+  await send('POST', '/logout')
+  t.strictSame(await send('GET', '/'), { visits: 1, clicks: 0 })
+}
+
+test('the examples', async t => {
+  const directory = t.testdir()
+  const examples = writeExamples(directory)
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  Object.assign(process.env, {
+    SESSION_SECRET: randomBytes(32).toString('hex'),
+    SESSION_REDIS: redis.url,
+    REDIS_URL: redis.url
+  })
+
+  await t.test('have the right types', async t => {
+    mkdirSync(join(directory, 'node_modules'))
+    buildPackage(join(directory, 'node_modules/fastify-live-session'))
+    t.strictSame(compileExamples(directory), [])
+  })
+
+  for (const example of examples.filter(({ runs }) => runs)) {
+    await t.test(`${example.file} runs`, async t => {
+      await (example.kind === 'program' ? runProgram : runFragment)(t, directory, example)
+    })
+  }
+})
+
+test('a block that does not say what it is, is an error', async t => {
+  t.throws(() => examplesOf('text\n```ts\n1\n```\n'), { message: /README line 2/ })
+  t.throws(() => examplesOf('<!-- example: nonsense -->\n```js\n1\n```\n'), { message: /nonsense/ })
+  t.match(examplesOf('<!-- example: boot, types only -->\n```ts\n1\n```\n'), [{ kind: 'boot', runs: false, file: 'line-2.ts' }])
+})
+
+test('the rights that the page grants to a user of Redis are enough', async t => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const [line = ''] = /ACL SETUSER .*/.exec(section('acl')) ?? []
+  await redis.ask(...line.split(' ') as [string, ...string[]])
+
+  const [, user, ...rest] = line.split(' ').slice(1)
+  const password = rest.find(word => word.startsWith('>'))!.slice(1)
+  const lines: Array<{ level: number, msg: string }> = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (text: string) => { lines.push(JSON.parse(text)) } } } })
+  t.teardown(() => app.close())
+  await app.register((await import('../src/index.js')).default, {
+    secret: randomBytes(32).toString('hex'),
+    redis: redis.url.replace('://', `://${user}:${password}@`),
+    cookie: { secure: false },
+    rotateEvery: 60,
+    rotateGrace: 0
+  })
+  app.get('/create', async ({ session }) => { session.set('n', 1); return '' })
+  app.get('/read', async ({ session }) => String(session.get('n')))
+  app.get('/save', async ({ session }) => { session.set('x', 1); await session.save(); session.set('x', undefined); return '' })
+  app.get('/write', async ({ session }) => {
+    const live = session.live as unknown as Record<string, import('../src/index.js').LiveAttribute<number>>
+    await Promise.all([live['n']!.incr(), live['n']!.str])
+    await live['n']!.update((n = 0) => n + 1)
+    await live['n']!.take()
+    session.remember({ idleTimeout: 100, lifetime: 1000 })
+    session.touch()
+    return String(await live['n']!.none)
+  })
+  app.get('/rotate', async ({ session }) => { await session.rotate(); session.clear(); return '' })
+  app.get('/reload', async ({ session }) => { await session.reload(); return JSON.stringify(await app.sessions.inspect(session.id)) })
+  app.get('/regenerate', async ({ session }) => { session.set('n', 2); await session.regenerate(['n']); return '' })
+  app.get('/destroy', async ({ session }) => { await session.destroy(); return '' })
+  await app.ready()
+
+  const browser = new Browser(app)
+  const visit = async (path: string): Promise<void> => { t.equal((await browser.get(path)).statusCode, 200, path) }
+  for (const path of ['/create', '/read', '/save', '/write', '/rotate', '/reload', '/regenerate', '/read']) await visit(path)
+  // Long ago, so that the secret is due for renewal; then the new one is used, and then the old one.
+  const id = browser.token!.slice(0, 22)
+  await redis.ask('HSET', `session:${id}`, 'created_at', String(Date.now() - 61_000))
+  const old = browser.clone()
+  await visit('/read')
+  t.not(browser.token, old.token, 'the secret was renewed')
+  await visit('/read')
+  t.equal((await old.get('/read')).body, 'undefined', 'the old one is dead, and ends the session')
+  for (const path of ['/create', '/destroy']) await visit(path)
+
+  t.strictSame(await redis.ask('ACL', 'LOG'), [], 'nothing was refused')
+  t.match(lines.map(({ msg }) => msg), [/a secret was used that had been renewed before/])
+})
