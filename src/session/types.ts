@@ -95,7 +95,7 @@ export interface SessionMethods {
   readonly createdAt: Date | undefined
   /** When the record's expiry was last extended, by the store's clock; accurate to `touchInterval`. */
   readonly lastAccessedAt: Date | undefined
-  /** When the record ends if nobody uses it any more, by the store's clock. */
+  /** When the record ends if nobody uses it any more, by the store's clock; accurate to what a reply of Redis takes, at most `timeout`. */
   readonly expiresAt: Date | undefined
   /** The idle timeout of this session, seconds. Assign to change it; it counts from the moment of saving. */
   idleTimeout: number

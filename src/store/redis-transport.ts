@@ -74,7 +74,8 @@ export class RedisTransport {
     // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
     if (this.#client.status !== 'ready') return Promise.reject(new Error('not connected'))
     this.#pending.set(command, performance.now() + this.#timeout)
-    this.#timer ??= setTimeout(this.#expire, this.#timeout)
+    // Unreferenced: a command under way keeps its socket, and so the process, alive by itself.
+    this.#timer ??= setTimeout(this.#expire, this.#timeout).unref()
     this.#cork()
     this.#client.sendCommand(command)
     return command.promise
@@ -86,7 +87,7 @@ export class RedisTransport {
     const now = performance.now()
     for (const [command, due] of this.#pending) {
       if (due > now) {
-        this.#timer = setTimeout(this.#expire, Math.ceil(due - now))
+        this.#timer = setTimeout(this.#expire, Math.ceil(due - now)).unref()
         return
       }
       command.reject(new Error(`no answer within ${this.#timeout} ms`))

@@ -125,7 +125,7 @@ export interface Written {
   ttl: number
   /** One per operation, in order. */
   results: OperationResult[]
-  /** Set where a write of mode `together` was refused: nothing happened. */
+  /** Set where a write of mode `together` was refused: nothing happened, and `now` and `ttl` mean nothing. */
   refusal?: Refusal & { field: string }
 }
 
@@ -171,7 +171,8 @@ export interface Store {
   read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined>
 
   /**
-   * Offers a successor for a routine renewal. The first offer wins.
+   * Offers a successor for a routine renewal. The first offer wins. Only the current secret may offer one, not a successor
+   * or predecessor.
    *
    * @param nextDigest digest of the offered secret
    * @param sealed the offered secret, sealed for whoever holds the current one

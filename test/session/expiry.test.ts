@@ -87,7 +87,8 @@ test('one session can have timeouts of its own, and reading them back is right a
     t.strictSame(await browser.json('/idle?s=20'), { idle: 20 }, 'in the request that creates the record')
     const { idle, ttl } = await browser.json('/peek')
     t.equal(idle, 20)
-    t.ok(ttl > 19_000 && ttl <= 20_000)
+    // A load that extends nothing does not ask Redis for the time: expiresAt is as accurate as its replies are fast.
+    t.ok(ttl > 19_000 && ttl <= 20_250, `${ttl} ms`)
     t.strictSame(await browser.json('/idle?s=90'), { idle: 90 })
     t.match(await browser.json('/peek'), { idle: 90 })
     for (const bad of ['0', '-1', 'x', 'Infinity']) {
