@@ -187,11 +187,6 @@ export class Fields {
     return this.#changedText(name) ?? this.#current(name) ?? null
   }
 
-  /** @throws NameError where the name can be no data field's */
-  assertWritable (name: string): void {
-    assertName(name)
-  }
-
   /** Drops all unsaved changes. */
   discard (): void {
     this.#values?.clear()

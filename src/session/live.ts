@@ -4,7 +4,7 @@
 import { ConflictError, ValueError } from '../errors.js'
 import { refusalError } from './refusal.js'
 import { decode, decodeJson } from '../store/codec.js'
-import { isReserved } from '../store/record.js'
+import { assertName, isReserved } from '../store/record.js'
 import { isRefusal } from '../store/operations.js'
 import type { Operation, OperationResult, ReplaceResult, Rules } from '../store/store.js'
 import type { Fields } from './fields.js'
@@ -99,24 +99,24 @@ class Attribute implements LiveAttribute {
   async incr (by: number = 1): Promise<number> {
     if (!Number.isFinite(by)) throw new ValueError(this.#name, 'incr takes a finite number')
     // Checks the name as every write does; the number itself is checked by the store.
-    this.#session.fields.assertWritable(this.#name)
+    assertName(this.#name)
     const { min, max } = this.#session.rangeOf(this.#name)
     return Number(await this.#operate({ type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))
   }
 
   async delete (): Promise<boolean> {
-    this.#session.fields.assertWritable(this.#name)
+    assertName(this.#name)
     return await this.#operate({ type: 'delete', field: this.#name }) === true
   }
 
   async take (): Promise<unknown> {
-    this.#session.fields.assertWritable(this.#name)
+    assertName(this.#name)
     const raw = await this.#operate({ type: 'take', field: this.#name }) as Buffer | null
     return raw === null ? undefined : this.#session.fields.decode(this.#name, raw.toString())
   }
 
   async update (fn: (value: unknown) => unknown): Promise<unknown> {
-    this.#session.fields.assertWritable(this.#name)
+    assertName(this.#name)
     // What this request knows is the first guess: where nobody was faster, one round trip is all it takes.
     let current = this.#session.fields.textOf(this.#name)
     for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {

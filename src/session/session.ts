@@ -258,12 +258,8 @@ export class Session implements LiveSession {
   }
 
   data (): Record<string, unknown> {
-    const data: Record<string, unknown> = {}
-    for (const name of this.names()) {
-      // Assigning would call the setter of __proto__ where the field has that name.
-      Object.defineProperty(data, name, { value: this.#fields.get(name), enumerable: true, configurable: true, writable: true })
-    }
-    return data
+    // Unlike assignment, this takes __proto__ for a name like any other.
+    return Object.fromEntries(this.names().map((name) => [name, this.#fields.get(name)]))
   }
 
   toJSON (): Record<string, unknown> {

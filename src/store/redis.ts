@@ -103,11 +103,8 @@ export class RedisStore implements Store {
     return this.#run(inspectScript, id, [], (reply) => {
       if (reply === null) return undefined
       const [ttl, flat] = reply as [number, Buffer[]]
-      const fields: Record<string, string> = {}
-      for (let i = 0; i < flat.length; i += 2) {
-        Object.defineProperty(fields, String(flat[i]), { value: String(flat[i + 1]), enumerable: true, configurable: true, writable: true })
-      }
-      return { key: this.#prefix + id, ttl, fields }
+      const pairs = Array.from({ length: flat.length / 2 }, (_, i) => [String(flat[2 * i]), String(flat[2 * i + 1])] as const)
+      return { key: this.#prefix + id, ttl, fields: Object.fromEntries(pairs) }
     })
   }
 
