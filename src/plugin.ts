@@ -8,6 +8,7 @@ import { SessionCookie, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
 import { TokenSigner } from './cookie/token.js'
 import { AssignmentError, StoreUnavailableError, TooEarlyError } from './errors.js'
+import { hold, release } from './held-reply.js'
 import { resolveOptions, type SessionOptions } from './options.js'
 import { sessionProxy } from './session/proxy.js'
 import { FieldSchema } from './session/schema.js'
@@ -136,12 +137,15 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       return
     }
     const failed = statusOf(reply, payload) >= 500 && !options.saveOnError
+    hold(reply)
     session.finish(failed).then(() => {
+      release(reply)
       session.seal()
       conclude(reply, session)
       done()
     }, (error: Error) => {
       // Fastify answers with the error now, and comes here again with that answer.
+      release(reply)
       session.seal()
       refuse(reply, error)
       done(error)

@@ -3,6 +3,7 @@
  */
 import type { FastifyReply } from 'fastify'
 import type { SerializeOptions } from '@fastify/cookie'
+import { isHijacked } from '../held-reply.js'
 import type { CookieOptions } from '../options.js'
 
 /** RFC 6265bis, section 5.6.2: browsers cut longer ages down to 400 days. */
@@ -90,7 +91,7 @@ export class SessionCookie {
     const headers = headersOf(reply)
     const others = linesOf(headers.getHeader('set-cookie'))
     // What a middleware put into the raw response would give way to Fastify's own header of that name.
-    if (!reply.sent) reply.raw.removeHeader('set-cookie')
+    if (!isHijacked(reply)) reply.raw.removeHeader('set-cookie')
     headers.setHeader('set-cookie', others.length === 0 ? line : [...others, line])
     const lines = (reply as ReplyWithLine)[kLine] ??= new Map<string, string>()
     lines.set(this.name, line)
@@ -107,7 +108,7 @@ interface Headers {
 
 /** A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there. */
 function headersOf (reply: FastifyReply): Headers {
-  if (!reply.sent) {
+  if (!isHijacked(reply)) {
     return {
       getHeader: (name) => reply.getHeader(name),
       setHeader: (name, value) => reply.removeHeader(name).header(name, value),
