@@ -94,5 +94,12 @@ export const TooEarlyError = createError<[string]>('SESSION_TOO_EARLY',
 export const DisabledError = createError('SESSION_DISABLED',
   'This route has config.session = false: its session is empty and cannot be changed.', 500)
 
+/**
+ * A route with `onStoreError: 'anonymous'` was given an empty session, because the store did not answer, and changes it
+ * or ends it all the same. Answered with `Retry-After`.
+ */
+export const DegradedError = createError('SESSION_DEGRADED',
+  'The session store did not answer, so this session is empty and cannot be changed or ended. Check session.degraded first, or try again shortly.', 503)
+
 /** Every class above is one of these at run time: `code` tells them apart. */
 export type SessionError = InstanceType<typeof OptionError>

@@ -4,6 +4,7 @@ export type {
   LiveAttribute, LiveAttributes, RememberOptions, Session, SessionData, SessionMethods
 } from './session/types.js'
 export type { Sessions } from './sessions.js'
+export type { SessionEvent, SessionEvents, StoreOperation } from './diagnostics.js'
 export { MemoryStore } from './store/memory.js'
 export { RedisStore } from './store/redis.js'
 export type * from './store/store.js'

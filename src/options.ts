@@ -134,6 +134,12 @@ export const OptionsSchema = Type.Object({
     default: false,
     description: 'Save what a handler changed although it threw or answered 5xx. Without it, only its own `save()` and live writes count.'
   }),
+  onStoreError: Type.Union([Type.Literal('fail'), Type.Literal('anonymous')], {
+    env: 'SESSION_ON_STORE_ERROR',
+    default: 'fail',
+    description: 'What a request gets whose session cannot be loaded because the store does not answer. `fail`: 503 before its handler runs. ' +
+      '`anonymous`: an empty session that cannot be changed. Better set for single routes.'
+  }),
   timeout: Type.Integer({
     env: 'SESSION_TIMEOUT',
     default: 250,

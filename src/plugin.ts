@@ -4,9 +4,10 @@
 import fastifyCookie from '@fastify/cookie'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
-import { SessionCookie, varyByCookie } from './cookie/cookie.js'
+import { forbidStoring, SessionCookie, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
-import { TokenSigner } from './cookie/token.js'
+import { hasTokenForm, TokenSigner } from './cookie/token.js'
+import { channels, type SessionEvents } from './diagnostics.js'
 import { AssignmentError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { hold, release } from './held-reply.js'
 import { resolveOptions, type SessionOptions } from './options.js'
@@ -16,6 +17,7 @@ import { Session, type RouteSession, type SessionInstance } from './session/sess
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
 import { connectStore } from './store/connect.js'
+import { WatchedStore } from './store/watched.js'
 import { seldom } from './seldom.js'
 
 declare module 'fastify' {
@@ -31,6 +33,9 @@ declare module 'fastify' {
     /**
      * `false`: no cookie is read and Redis is not asked; the session is empty and cannot be changed.
      * `{ touch: false }`: requests to this route do not extend the session.
+     * `{ onStoreError: 'anonymous' }`: where the session cannot be loaded because the store does not answer, the handler
+     * runs all the same, with an empty session that cannot be changed (`session.degraded` is `true`).
+     * `{ onStoreError: 'fail' }`: 503 before the handler, also where the option `onStoreError` says otherwise.
      */
     session?: RouteSession
   }
@@ -48,7 +53,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   const cookie = await makeCookie(fastify, options.cookie)
   const signer = new TokenSigner(options.secrets)
   const instance: SessionInstance = {
-    store: await connectStore(fastify, options.redis, { prefix: options.prefix, timeout: options.timeout }),
+    store: new WatchedStore(await connectStore(fastify, options.redis, { prefix: options.prefix, timeout: options.timeout }), decoratorName),
     rules: options.rules,
     fieldRules: {
       maxDepth: options.maxDepth,
@@ -104,12 +109,18 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     const session = sessionOf(request as Decorated)
     session.noteCookie()
     if (value === DUPLICATE) {
+      reject('duplicate')
       warn('duplicate', () => { request.log.warn('several session cookies came in one request; all were ignored (cookie tossing?)') })
       done()
       return
     }
     const token = signer.verify(value)
     if (token === undefined) {
+      if (!hasTokenForm(value)) reject('malformed')
+      else {
+        reject('signature')
+        warn('signature', () => { request.log.warn('a session cookie came whose signature no secret made; it was ignored (forged, or signed with a secret that was retired?)') })
+      }
       done()
       return
     }
@@ -117,9 +128,18 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       if (reused) request.log.warn({ sessionId: token.id }, 'a session was ended: a secret was used that had been renewed before (theft?)')
       done()
     }, (error: Error) => {
+      if (error instanceof StoreUnavailableError && session.degrade(options.onStoreError)) {
+        warn('degraded', () => { request.log.warn({ sessionId: token.id, code: error.code }, 'a session could not be loaded; the route goes on without it') })
+        done()
+        return
+      }
       refuse(reply, error)
       done(error)
     })
+  }
+
+  function reject (reason: SessionEvents['rejected']['reason']): void {
+    if (channels.rejected.hasSubscribers) channels.rejected.publish({ instance: decoratorName, reason })
   }
 
   /** Saves what changed, before the first byte of the response leaves. */
@@ -154,7 +174,10 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** The last look at a response that is about to leave. */
   function conclude (reply: FastifyReply, session: Session): void {
-    if (reply.statusCode === 503 && session.failure !== undefined) refuse(reply, session.failure)
+    if (session.failure === undefined) cookie.settle(reply)
+    else if (reply.statusCode === 503) refuse(reply, session.failure)
+    // What stands in this answer holds for this moment only.
+    else if (session.degraded) forbidStoring(reply)
     else cookie.settle(reply)
   }
 

@@ -133,7 +133,7 @@ export function varyByCookie (reply: FastifyReply): void {
 }
 
 /** A response that sets a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
-function forbidStoring (reply: FastifyReply): void {
+export function forbidStoring (reply: FastifyReply): void {
   const headers = headersOf(reply)
   const control = headers.getHeader('cache-control')
   if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) headers.setHeader('cache-control', 'no-store')

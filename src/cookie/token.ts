@@ -25,6 +25,15 @@ export interface Token {
 const FORM = /^[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9+/]{43}$/
 const TOKEN_LENGTH = 22 + 1 + 32 + 1 + 43
 
+/**
+ * Whether a value looks like a token, signed by whomever.
+ *
+ * @param value anything at all
+ */
+export function hasTokenForm (value: string): boolean {
+  return value.length === TOKEN_LENGTH && FORM.test(value)
+}
+
 /** How many verified tokens are remembered, per generation. A browser sends the same one many times in a row. */
 const REMEMBERED = 2048
 

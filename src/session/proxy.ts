@@ -13,6 +13,7 @@ import type { Session as PublicSession, SessionMethods } from './types.js'
 const KINDS: Readonly<Record<keyof SessionMethods, 'value' | 'method'>> = {
   id: 'value',
   isNew: 'value',
+  degraded: 'value',
   createdAt: 'value',
   lastAccessedAt: 'value',
   expiresAt: 'value',

@@ -8,7 +8,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SessionCookie } from '../cookie/cookie.js'
 import { open, seal } from '../cookie/successor.js'
 import { digestOf, newId, newSecret, type Token, type TokenSigner } from '../cookie/token.js'
-import { DisabledError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { DegradedError, DisabledError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { isRefusal } from '../store/operations.js'
 import { CREATED_AT, LAST_ACCESSED_AT, LIFETIME, PERSISTENT, SEALED, SESSION_TTL } from '../store/record.js'
@@ -32,7 +32,10 @@ export interface SessionInstance {
 }
 
 /** What a route's `config.session` says. */
-export type RouteSession = false | { touch?: boolean } | undefined
+export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } | undefined
+
+/** What the option `onStoreError` says. */
+export type OnStoreError = 'fail' | 'anonymous'
 
 /** How often a new id is tried. Two equal ids of 128 random bits mean a broken generator. */
 const CREATE_ATTEMPTS = 3
@@ -76,6 +79,8 @@ export class Session implements LiveSession {
   #failure: Error | undefined
   /** The record could not be loaded: this session is neither anonymous nor anything else. */
   #unreadable = false
+  /** The record could not be loaded, and the route goes on without it. */
+  #degraded = false
   #sealed = false
   #live: LiveAttributes | undefined
   #batch: Batch | undefined
@@ -119,6 +124,19 @@ export class Session implements LiveSession {
       this.#failure = error
       fail(error)
     })
+  }
+
+  /**
+   * Goes on as an empty session that cannot be changed, although the record could not be loaded, where that is wanted.
+   *
+   * @param otherwise what holds where the route does not say
+   * @returns whether it is wanted
+   */
+  degrade (otherwise: OnStoreError): boolean {
+    const wanted = this.#route === false ? undefined : this.#route?.onStoreError
+    this.#degraded = (wanted ?? otherwise) === 'anonymous'
+    if (this.#degraded) this.#unreadable = false
+    return this.#degraded
   }
 
   /**
@@ -180,7 +198,7 @@ export class Session implements LiveSession {
 
   async operate (operation: Operation): Promise<OperationResult> {
     this.#assertReadable()
-    if (operation.type !== 'get' && this.#route === false) throw new DisabledError()
+    if (operation.type !== 'get') this.#assertChangeable()
     if (this.#batch === undefined) {
       this.#batch = new Batch()
       queueMicrotask(() => { this.#flush() })
@@ -202,6 +220,10 @@ export class Session implements LiveSession {
   get isNew (): boolean {
     this.#assertReadable()
     return this.#state === 'new'
+  }
+
+  get degraded (): boolean {
+    return this.#degraded
   }
 
   get createdAt (): Date | undefined {
@@ -274,6 +296,7 @@ export class Session implements LiveSession {
 
   reload (callback?: Callback): Promise<void> {
     this.#assertReadable()
+    this.#assertNotDegraded()
     this.#flush()
     return settle(this.#enqueue(() => this.#reload()), callback)
   }
@@ -290,6 +313,8 @@ export class Session implements LiveSession {
 
   destroy (callback?: Callback): Promise<void> {
     this.#assertReadable()
+    // Nobody may take this for a logout: the record is still there.
+    this.#assertNotDegraded()
     this.#flush()
     return settle(this.#enqueue(() => this.#end()), callback)
   }
@@ -343,8 +368,17 @@ export class Session implements LiveSession {
 
   #assertWritable (): void {
     this.#assertReadable()
-    if (this.#route === false) throw new DisabledError()
+    this.#assertChangeable()
     if (this.#sealed) throw new SealedError()
+  }
+
+  #assertChangeable (): void {
+    if (this.#route === false) throw new DisabledError()
+    this.#assertNotDegraded()
+  }
+
+  #assertNotDegraded (): void {
+    if (this.#degraded) throw new DegradedError()
   }
 
   #assertCookiePossible (): void {

@@ -91,6 +91,11 @@ export interface SessionMethods {
   readonly id: string
   /** No stored record backs this session (yet): the visitor is anonymous. */
   readonly isNew: boolean
+  /**
+   * The store did not answer, and the route (or the option `onStoreError`) wants to go on without it: this session is
+   * empty, whoever the visitor is, and cannot be changed.
+   */
+  readonly degraded: boolean
   /** When the record was created, by the store's clock. */
   readonly createdAt: Date | undefined
   /** When the record's expiry was last extended, by the store's clock; accurate to `touchInterval`. */

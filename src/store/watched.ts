@@ -1,0 +1,112 @@
+/**
+ * A store whose operations are published on the diagnostics channels.
+ *
+ * Whatever happens to a session, its store does it, whoever asks: a request, a live attribute, `fastify.sessions`. So
+ * this is the one place to watch. Where nobody listens, calls are passed on as they are, without a promise more.
+ */
+import { channels, type SessionEvent, type StoreOperation } from '../diagnostics.js'
+import { RecordError, StoreUnavailableError } from '../errors.js'
+import type { LoadedRecord, RawRecord, Rules, Store, Write, Written } from './store.js'
+
+export class WatchedStore implements Store {
+  readonly #store: Store
+  readonly #instance: string
+
+  /**
+   * @param store does the work
+   * @param instance named in every message
+   */
+  constructor (store: Store, instance: string) {
+    this.#store = store
+    this.#instance = instance
+  }
+
+  load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
+    const { loaded, missed, reused, storeError } = channels
+    if (!loaded.hasSubscribers && !missed.hasSubscribers && !reused.hasSubscribers && !storeError.hasSubscribers) {
+      return this.#store.load(id, digest, touch, rules)
+    }
+    return this.#watch('load', id, () => this.#store.load(id, digest, touch, rules), (record, event) => {
+      if (record === undefined) missed.publish(event)
+      else if (record.standing === 'reused') reused.publish(event)
+      else loaded.publish({ ...event, touched: record.touched })
+    })
+  }
+
+  create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const { created, storeError } = channels
+    if (!created.hasSubscribers && !storeError.hasSubscribers) return this.#store.create(id, digest, write, rules)
+    return this.#watch('create', id, () => this.#store.create(id, digest, write, rules), (written, event) => {
+      if (written !== undefined && written.refusal === undefined) created.publish(event)
+    })
+  }
+
+  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const { saved, rotated, gone, storeError } = channels
+    if (!saved.hasSubscribers && !rotated.hasSubscribers && !gone.hasSubscribers && !storeError.hasSubscribers) {
+      return this.#store.write(id, digest, write, rules)
+    }
+    return this.#watch('write', id, () => this.#store.write(id, digest, write, rules), (written, event) => {
+      if (written === undefined) {
+        gone.publish({ ...event, operation: 'write' })
+        return
+      }
+      if (written.refusal !== undefined) return
+      saved.publish({ ...event, live: write.mode === 'apart' })
+      if (write.settings.digest !== undefined) rotated.publish({ ...event, routine: false })
+    })
+  }
+
+  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
+    const { gone, storeError } = channels
+    if (!gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.read(id, digest, names)
+    return this.#watch('read', id, () => this.#store.read(id, digest, names), (texts, event) => {
+      if (texts === undefined) gone.publish({ ...event, operation: 'read' })
+    })
+  }
+
+  renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
+    const { rotated, storeError } = channels
+    if (!rotated.hasSubscribers && !storeError.hasSubscribers) return this.#store.renew(id, digest, nextDigest, sealed)
+    return this.#watch('renew', id, () => this.#store.renew(id, digest, nextDigest, sealed), (standing, event) => {
+      // Of several offers at once only the one that stands is a renewal.
+      if (standing === sealed) rotated.publish({ ...event, routine: true })
+    })
+  }
+
+  destroy (id: string, digest?: string): Promise<boolean> {
+    const { destroyed, gone, storeError } = channels
+    if (!destroyed.hasSubscribers && !gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.destroy(id, digest)
+    return this.#watch('destroy', id, () => this.#store.destroy(id, digest), (ended, event) => {
+      if (ended) destroyed.publish(event)
+      else if (digest !== undefined) gone.publish({ ...event, operation: 'destroy' })
+    })
+  }
+
+  inspect (id: string): Promise<RawRecord | undefined> {
+    if (!channels.storeError.hasSubscribers) return this.#store.inspect(id)
+    return this.#watch('inspect', id, () => this.#store.inspect(id), () => {})
+  }
+
+  close (): Promise<void> {
+    return this.#store.close()
+  }
+
+  /** Times an operation, and has its outcome or its failure published. */
+  async #watch<T> (operation: StoreOperation, id: string, run: () => Promise<T>, publish: (result: T, event: SessionEvent) => void): Promise<T> {
+    const begin = performance.now()
+    const event = (): SessionEvent => ({ instance: this.#instance, id, duration: performance.now() - begin })
+    let result: T
+    try {
+      result = await run()
+    } catch (error) {
+      // Any other error is a refusal, of an unusable name for instance: the store is fine.
+      if (error instanceof StoreUnavailableError || error instanceof RecordError) {
+        channels.storeError.publish({ ...event(), operation, code: error.code, message: error.message })
+      }
+      throw error
+    }
+    publish(result, event())
+    return result
+  }
+}
