@@ -56,6 +56,7 @@ export type StoreOperation = 'load' | 'create' | 'write' | 'read' | 'renew' | 'd
 
 /** One channel, with the type of its messages. */
 interface TypedChannel<Message> {
+  readonly name: string | symbol
   readonly hasSubscribers: boolean
   publish (message: Message): void
 }

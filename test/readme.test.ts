@@ -13,6 +13,7 @@ import ts from 'typescript'
 import { Browser } from './support/browser.js'
 import { startRedis } from './support/redis-process.js'
 import { examplesOf, readReadme, writeExamples, type Example } from './types/examples.js'
+import { channels } from '../src/diagnostics.js'
 import * as errors from '../src/errors.js'
 import { OptionsSchema, resolveOptions } from '../src/options.js'
 
@@ -78,6 +79,10 @@ test('the tables of the session and of live attributes name all members, and no 
   t.strictSame(namesIn('methods').sort(), membersOf('SessionMethods', ts.isMethodSignature).sort())
   t.strictSame(namesIn('accessors').sort(), membersOf('LiveAttribute', ts.isPropertySignature).sort())
   t.strictSame(namesIn('operations').sort(), membersOf('LiveAttribute', ts.isMethodSignature).sort())
+})
+
+test('the table of events names all of them, and no others', async t => {
+  t.strictSame(table('events').map(([event]) => event), Object.values(channels).map(({ name }) => `\`${String(name).replace('fastify-live-session:', '')}\``))
 })
 
 test('the production dependencies are named', async t => {

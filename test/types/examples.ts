@@ -97,7 +97,7 @@ function wrapped (kind: string, code: string[]): string {
 
 /**
  * Writes the examples, and a `tsconfig.json` for them, into `src` of a directory from which `fastify-live-session`,
- * `fastify`, `ioredis`, `@sinclair/typebox` and `@types/node` can be imported.
+ * `fastify`, `ioredis`, `@sinclair/typebox`, `prom-client`, `@opentelemetry/api` and `@types/node` can be imported.
  */
 export function writeExamples (directory: string): Example[] {
   const examples = examplesOf(readReadme())
