@@ -81,9 +81,13 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     if (session !== null) return session
     const reply = request[kReply] as FastifyReply | null
     if (reply === null) throw new TooEarlyError(decoratorName)
-    const fresh = new Session(instance, request, reply, request.routeOptions.config.session)
-    request[kSession] = fresh
-    return fresh
+    return newSession(request, reply, request.routeOptions.config.session)
+  }
+
+  function newSession (request: Decorated, reply: FastifyReply, route: RouteSession): Session {
+    const session = new Session(instance, request, reply, route)
+    request[kSession] = session
+    return session
   }
 
   function getSession (this: FastifyRequest): PublicSession {
@@ -102,11 +106,17 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     (request as Decorated)[kReply] = reply
     const header = request.raw.headers.cookie
     const value = header === undefined ? undefined : findCookie(header, cookie.name)
-    if (value === undefined || request.routeOptions.config.session === false) {
+    if (value === undefined) {
       done()
       return
     }
-    const session = sessionOf(request as Decorated)
+    // Asked for once, because Fastify puts the answer together anew every time.
+    const route = request.routeOptions.config.session
+    if (route === false) {
+      done()
+      return
+    }
+    const session = newSession(request as Decorated, reply, route)
     session.noteCookie()
     if (value === DUPLICATE) {
       reject('duplicate')

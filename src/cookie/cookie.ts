@@ -64,9 +64,9 @@ export class SessionCookie {
     const line = (reply as ReplyWithLine)[kLine]?.get(this.name)
     if (line === undefined) return
     const headers = headersOf(reply)
-    const others = linesOf(headers.getHeader('set-cookie')).filter((other) => other !== line)
-    headers.removeHeader('set-cookie')
-    if (others.length > 0) headers.setHeader('set-cookie', others);
+    const others = linesOf(headers.get(reply, 'set-cookie')).filter((other) => other !== line)
+    headers.remove(reply, 'set-cookie')
+    if (others.length > 0) headers.set(reply, 'set-cookie', others);
     (reply as ReplyWithLine)[kLine]?.delete(this.name)
   }
 
@@ -89,34 +89,46 @@ export class SessionCookie {
   #put (reply: FastifyReply, line: string): void {
     this.withdraw(reply)
     const headers = headersOf(reply)
-    const others = linesOf(headers.getHeader('set-cookie'))
-    // What a middleware put into the raw response would give way to Fastify's own header of that name.
-    if (!isHijacked(reply)) reply.raw.removeHeader('set-cookie')
-    headers.setHeader('set-cookie', others.length === 0 ? line : [...others, line])
+    const others = linesOf(headers.get(reply, 'set-cookie'))
+    headers.set(reply, 'set-cookie', others.length === 0 ? line : [...others, line])
     const lines = (reply as ReplyWithLine)[kLine] ??= new Map<string, string>()
     lines.set(this.name, line)
     forbidStoring(reply)
   }
 }
 
-/** The headers that a reply will be sent with, as far as they matter here. */
+/** Access to the headers that a reply will be sent with. */
 interface Headers {
-  getHeader (name: string): number | string | string[] | undefined
-  setHeader (name: string, value: string | string[]): unknown
-  removeHeader (name: string): unknown
+  get (reply: FastifyReply, name: string): number | string | string[] | undefined
+  /** Replaces what is there. */
+  set (reply: FastifyReply, name: string, value: string | string[]): void
+  remove (reply: FastifyReply, name: string): void
+}
+
+/** The usual case. What a middleware put into the raw response is seen too, and removed with the rest. */
+const BY_FASTIFY: Headers = {
+  get: (reply, name) => reply.getHeader(name),
+  set: (reply, name, value) => {
+    // Where a Set-Cookie is there, Fastify would add to it.
+    if (reply.hasHeader(name)) reply.removeHeader(name)
+    reply.header(name, value)
+  },
+  remove: (reply, name) => { reply.removeHeader(name) }
 }
 
 /** A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there. */
+const BY_HAND: Headers = {
+  get: (reply, name) => reply.raw.getHeader(name),
+  set: (reply, name, value) => { reply.raw.setHeader(name, value) },
+  remove: (reply, name) => { reply.raw.removeHeader(name) }
+}
+
+/** Nothing can be changed any more. */
+const SENT: Headers = { get: () => undefined, set: () => {}, remove: () => {} }
+
 function headersOf (reply: FastifyReply): Headers {
-  if (!isHijacked(reply)) {
-    return {
-      getHeader: (name) => reply.getHeader(name),
-      setHeader: (name, value) => reply.removeHeader(name).header(name, value),
-      removeHeader: (name) => reply.removeHeader(name)
-    }
-  }
-  if (!reply.raw.headersSent) return reply.raw
-  return { getHeader: () => undefined, setHeader: () => {}, removeHeader: () => {} }
+  if (!isHijacked(reply)) return BY_FASTIFY
+  return reply.raw.headersSent ? SENT : BY_HAND
 }
 
 /**
@@ -135,8 +147,8 @@ export function varyByCookie (reply: FastifyReply): void {
 /** A response that sets a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
 export function forbidStoring (reply: FastifyReply): void {
   const headers = headersOf(reply)
-  const control = headers.getHeader('cache-control')
-  if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) headers.setHeader('cache-control', 'no-store')
+  const control = headers.get(reply, 'cache-control')
+  if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) headers.set(reply, 'cache-control', 'no-store')
 }
 
 function linesOf (header: number | string | string[] | undefined): string[] {

@@ -33,9 +33,12 @@ export class Fields {
   #deleted: Set<string> | undefined
   #cleared = false
 
-  /** @param source the loaded record, or `undefined` for a session without one */
-  constructor (rules: FieldRules, source?: StoredFields) {
+  constructor (rules: FieldRules) {
     this.#rules = rules
+  }
+
+  /** Begins with a loaded record. */
+  load (source: StoredFields): void {
     this.#source = source
   }
 

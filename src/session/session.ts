@@ -398,7 +398,7 @@ export class Session implements LiveSession {
     this.#state = 'stored'
     this.#loaded = loaded
     this.#clock = loaded
-    this.#fields = new Fields(this.#instance.fieldRules, loaded.fields)
+    this.#fields.load(loaded.fields)
     if (loaded.standing === 'superseded') this.#passOnSuccessor(loaded)
     else if (loaded.standing === 'due') this.#renewalDue = true
     if (loaded.touched && loaded.fields.get(PERSISTENT) === '1') this.#persistent = true
@@ -640,7 +640,8 @@ export class Session implements LiveSession {
     this.#loaded = loaded
     this.#clock = loaded
     this.#idleTimeout = this.#lifetime = undefined
-    this.#fields = new Fields(this.#instance.fieldRules, loaded.fields)
+    this.#fields = new Fields(this.#instance.fieldRules)
+    this.#fields.load(loaded.fields)
   }
 
   async #end (): Promise<void> {

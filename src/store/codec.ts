@@ -67,15 +67,20 @@ function standsForItself (text: string): boolean {
  * string that turns out not to be JSON throws, which costs more than everything else here together.
  */
 function mayBeJson (text: string): boolean {
-  switch (text.charCodeAt(0)) {
+  const first = text.charCodeAt(0)
+  switch (first) {
     case 0x22: case 0x5b: case 0x7b: // " [ {
     case 0x20: case 0x09: case 0x0a: case 0x0d: // white space
       return true
     case 0x74: case 0x66: case 0x6e: // t f n, perhaps followed by white space
       return text.startsWith('true') || text.startsWith('false') || text.startsWith('null')
     default:
-      return JSON_NUMBER.test(text)
+      return beginsNumber(first) && JSON_NUMBER.test(text)
   }
+}
+
+function beginsNumber (character: number): boolean {
+  return character === 0x2d || (character >= 0x30 && character <= 0x39)
 }
 
 /** Objects that JSON would turn into `{}` or into something that does not come back. */

@@ -19,12 +19,32 @@ const MAX_COMMANDS_PER_WRITE = 16
 /** Error codes of Redis that are safe, and useful, to name: the first word of its error replies. */
 const REDIS_ERROR_CODE = /^([A-Z]{2,32})\b/
 
+/** A script call under way. They form a list in the order in which they were sent. */
+class Call extends Command {
+  /** When it is overdue, by `performance.now()`. */
+  due = 0
+  next: Call | undefined
+
+  /**
+   * @param name `evalsha` or `eval`
+   * @param script SHA-1 or text
+   */
+  constructor (name: string, script: string, key: string, args: readonly string[]) {
+    // Handed to the constructor, the arguments would be flattened and searched for what is no string: for a session of
+    // a few fields that costs more than all the rest of sending.
+    super(name)
+    this.args = [script, '1', key, ...args]
+  }
+}
+
 /** Sends script calls over one ioredis client. */
 export class RedisTransport {
   readonly #client: Redis | Cluster
   readonly #timeout: number
-  /** Commands under way, oldest first, with the time at which they are overdue: all have the same timeout, so they get there in this order. */
-  readonly #pending = new Map<Command, number>()
+  /** The calls under way, oldest first, with answered ones between them: all have the same timeout, so they are overdue in this order. */
+  #oldest: Call | undefined
+  #newest: Call | undefined
+  #underWay = 0
   #timer: NodeJS.Timeout | undefined
   #corked: { uncork (): void } | undefined
   #corkedCommands = 0
@@ -47,12 +67,12 @@ export class RedisTransport {
    * @throws RecordError where the key holds something else than a session record
    */
   run<T> (script: Script, key: string, args: readonly string[], read: (reply: Reply) => T): Promise<T> {
-    const command = new Command('evalsha', [script.sha, '1', key, ...args])
-    return this.#send(command).then((reply) => {
-      this.#pending.delete(command)
+    const call = new Call('evalsha', script.sha, key, args)
+    return this.#send(call).then((reply) => {
+      this.#settled()
       return read(reply)
     }, (error) => {
-      this.#pending.delete(command)
+      this.#settled()
       if (!isRedisError(error, 'NOSCRIPT')) throw publicError(error)
       return this.#teach(script, key, args).then(read)
     })
@@ -60,43 +80,54 @@ export class RedisTransport {
 
   /** Runs a script by its full text: only that can teach a Redis that restarted, or failed over, the script. */
   async #teach (script: Script, key: string, args: readonly string[]): Promise<Reply> {
-    const command = new Command('eval', [script.text, '1', key, ...args])
     try {
-      return await this.#send(command)
+      return await this.#send(new Call('eval', script.text, key, args))
     } catch (error) {
       throw publicError(error)
     } finally {
-      this.#pending.delete(command)
+      this.#settled()
     }
   }
 
-  #send (command: Command): Promise<Reply> {
+  #send (call: Call): Promise<Reply> {
+    this.#underWay++
     // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
     if (this.#client.status !== 'ready') return Promise.reject(new Error('not connected'))
-    this.#pending.set(command, performance.now() + this.#timeout)
+    call.due = performance.now() + this.#timeout
+    if (this.#newest === undefined) this.#oldest = call
+    else this.#newest.next = call
+    this.#newest = call
     // Unreferenced: a command under way keeps its socket, and so the process, alive by itself.
     this.#timer ??= setTimeout(this.#expire, this.#timeout).unref()
     this.#cork()
-    this.#client.sendCommand(command)
-    return command.promise
+    this.#client.sendCommand(call)
+    return call.promise
   }
 
-  /** Fails the commands that are overdue. One timer for all of them, because a timer per command shows in profiles. */
+  /** A call has its answer, or failed. */
+  #settled (): void {
+    this.#underWay--
+    while (this.#oldest?.isSettled === true) this.#oldest = this.#oldest.next
+    if (this.#oldest === undefined) this.#newest = undefined
+  }
+
+  /** Fails the calls that are overdue. One timer for all of them, because a timer per call shows in profiles. */
   readonly #expire = (): void => {
     this.#timer = undefined
     const now = performance.now()
-    for (const [command, due] of this.#pending) {
-      if (due > now) {
-        this.#timer = setTimeout(this.#expire, Math.ceil(due - now)).unref()
+    for (let call = this.#oldest; call !== undefined; call = call.next) {
+      if (call.isSettled) continue
+      if (call.due > now) {
+        this.#timer = setTimeout(this.#expire, Math.ceil(call.due - now)).unref()
         return
       }
-      command.reject(new Error(`no answer within ${this.#timeout} ms`))
+      call.reject(new Error(`no answer within ${this.#timeout} ms`))
     }
   }
 
   /** Gathers the commands of this event-loop turn, up to the limit, into one socket write. */
   #cork (): void {
-    const enough = Math.min(Math.max(this.#pending.size / 2, MIN_COMMANDS_PER_WRITE), MAX_COMMANDS_PER_WRITE)
+    const enough = Math.min(Math.max(this.#underWay / 2, MIN_COMMANDS_PER_WRITE), MAX_COMMANDS_PER_WRITE)
     if (this.#corkedCommands >= enough) this.#uncork()
     if (this.#corked === undefined) {
       if (!('stream' in this.#client)) return // a Cluster: its nodes' sockets are its own business
