@@ -12,6 +12,7 @@ import { test, type Test } from 'tap'
 import ts from 'typescript'
 import { Browser } from './support/browser.js'
 import { startRedis } from './support/redis-process.js'
+import { setCookiesOf } from './support/set-cookie.js'
 import { examplesOf, readReadme, writeExamples, type Example } from './types/examples.js'
 import { channels } from '../src/diagnostics.js'
 import * as errors from '../src/errors.js'
@@ -186,7 +187,7 @@ async function runProgram (t: Test, directory: string, { file }: Example): Promi
   let cookie = ''
   const send = async (method: string, path: string): Promise<unknown> => {
     const response = await fetch(url + path, { method, headers: { cookie } })
-    cookie = response.headers.getSetCookie()[0]?.split(';')[0] ?? cookie
+    for (const { name, value } of setCookiesOf(response)) cookie = `${name}=${value}`
     return await response.json()
   }
   t.strictSame(await send('GET', '/'), { visits: 1, clicks: 0 })

@@ -9,6 +9,7 @@ import { test, type Test } from 'tap'
 import { demoOptions, readFlags } from '../../src/cli/demo/command.js'
 import { escapeHtml } from '../../src/cli/demo/page.js'
 import { buildDemo, MAX_TTL, type DemoOptions } from '../../src/cli/demo/server.js'
+import { setCookies } from '../support/browser.js'
 
 const SECRET = 'a secret for tests only 0123456789abcdef'
 
@@ -32,9 +33,9 @@ class Client {
       },
       ...form !== undefined && { payload: new URLSearchParams(form).toString() }
     })
-    const lines = [response.headers['set-cookie'] ?? []].flat()
-    if (lines.length > 1) throw new Error('more than one Set-Cookie')
-    for (const line of lines) this.cookie = /max-age=0/i.test(line) ? undefined : line.split(';')[0]
+    const cookies = setCookies(response)
+    if (cookies.length > 1) throw new Error('more than one Set-Cookie')
+    for (const { name, value, attributes } of cookies) this.cookie = attributes.get('max-age') === '0' ? undefined : `${name}=${value}`
     return response
   }
 

@@ -142,11 +142,11 @@ test('a cookie that stands in the raw response, by a middleware for instance, st
 
 test('a line of the application that looks like ours is not ours to take back', async (t) => {
   const { lines } = await answer(t, (reply, cookie) => {
-    reply.header('set-cookie', '__Host-sid=by-the-application; Path=/')
+    reply.header('set-cookie', '__Host-sid=by-the-application; Path=/; Secure')
     cookie.issue(reply, 'x', undefined)
     cookie.withdraw(reply)
   })
-  t.strictSame(lines, ['__Host-sid=by-the-application; Path=/'])
+  t.strictSame(lines, ['__Host-sid=by-the-application; Path=/; Secure'])
 })
 
 test('two instances with different names do not touch each other\'s lines', async (t) => {

@@ -1,50 +1,12 @@
 /**
- * A client with a cookie jar, and what every Set-Cookie of every test has to look like.
+ * A client with a cookie jar, and a gate that holds requests.
  */
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { checkSetCookies, type SetCookie } from './set-cookie.js'
 
-/** One Set-Cookie line, taken apart. */
-export interface SetCookie {
-  name: string
-  value: string
-  /** Lower-case names; `true` for attributes without a value. */
-  attributes: Map<string, string | true>
-}
-
-/**
- * Takes a Set-Cookie line apart by the strict grammar for servers (RFC 6265bis, section 4.1.1), which is narrower than
- * what browsers accept.
- *
- * @throws where the line breaks a rule
- */
-export function parseSetCookie (line: string): SetCookie {
-  const [pair = '', ...rest] = line.split('; ')
-  const match = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=([\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*)$/.exec(pair)
-  if (match === null) throw new Error(`no cookie-pair: ${pair}`)
-  if (Buffer.byteLength(pair) > 4096) throw new Error('name and value over 4096 bytes')
-  const attributes = new Map<string, string | true>()
-  for (const part of rest) {
-    const [, name = '', value] = /^([A-Za-z-]+)(?:=([\x20-\x3a\x3c-\x7e]*))?$/.exec(part) ?? []
-    const key = name.toLowerCase()
-    if (!['expires', 'max-age', 'domain', 'path', 'secure', 'httponly', 'samesite', 'partitioned', 'priority'].includes(key)) throw new Error(`unknown attribute: ${part}`)
-    if (attributes.has(key)) throw new Error(`attribute twice: ${part}`)
-    if (key === 'max-age' && !/^(?:0|[1-9]\d*)$/.test(value ?? '')) throw new Error(`no max-age: ${part}`)
-    if (key === 'samesite' && !['Lax', 'Strict', 'None'].includes(value ?? '')) throw new Error(`no SameSite: ${part}`)
-    if ((value ?? '').length > 1024) throw new Error(`attribute value over 1024 bytes: ${key}`)
-    attributes.set(key, value ?? true)
-  }
-  if (attributes.get('samesite') === 'None' && !attributes.has('secure')) throw new Error('SameSite=None without Secure')
-  if (match[1]!.startsWith('__Host-') && (!attributes.has('secure') || attributes.get('path') !== '/' || attributes.has('domain'))) throw new Error('__Host- rules broken')
-  return { name: match[1]!, value: match[2]!, attributes }
-}
-
-/** The Set-Cookie lines of a response, checked: strict form, and no name twice. */
-export function setCookies (response: LightMyRequestResponse): SetCookie[] {
-  const header = response.headers['set-cookie'] ?? []
-  const cookies = (Array.isArray(header) ? header : [header]).map(parseSetCookie)
-  if (new Set(cookies.map(({ name }) => name)).size !== cookies.length) throw new Error('two Set-Cookie lines of one name')
-  if (cookies.length > 0 && response.statusCode === 503) throw new Error('a 503 sets a cookie')
-  return cookies
+/** The Set-Cookie lines of a response, checked as those of every response are. */
+export function setCookies ({ statusCode, headers }: LightMyRequestResponse): SetCookie[] {
+  return checkSetCookies({ statusCode, setCookie: [headers['set-cookie'] ?? []].flat(), cacheControl: String(headers['cache-control'] ?? '') })
 }
 
 /** Sends requests into an app and keeps its cookies, as a browser would. */
