@@ -157,8 +157,9 @@ export class Session implements LiveSession {
     this.#flush()
     while (this.#busy !== undefined) await this.#busy
     if (failed) this.#discard()
-    await this.#commit()
-    if (this.#renewalDue && !this.#headersSent) await this.#renew()
+    // In the queue like everything else: a live write that nobody waited for may come meanwhile.
+    await this.#enqueue(() => this.#commit())
+    if (this.#renewalDue && !this.#headersSent) await this.#enqueue(() => this.#renew())
   }
 
   /** From now on changes would be lost: they throw. */

@@ -189,3 +189,19 @@ test('live operations on a session without a record', async (t) => {
     t.strictSame(await visit((session) => session.data()), { a: 2, b: 'b' }, 'several at once create one record')
   })
 })
+
+test('a live write while the response\'s own save is under way comes after it', async (t) => {
+  const redis = await sharedRedis()
+  const { browser, visit } = await scripted(t, `${redis.url}/1`)
+  let live: Promise<unknown> | undefined
+  for (const round of [1, 2]) {
+    await visit((session) => {
+      session.property = round
+      // By then the save is on its way, and its answer cannot be here yet.
+      live = new Promise((resolve) => { setImmediate(() => { resolve(session.live.count.incr()) }) })
+    })
+    t.equal(await live, round)
+    t.strictSame(await visit((session) => session.data()), { property: round, count: round })
+  }
+  t.strictSame(await redis.client({ db: 1 }).keys('*'), [`session:${browser.token!.slice(0, 22)}`], 'one record, created once')
+})
