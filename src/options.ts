@@ -76,6 +76,11 @@ export const OptionsSchema = Type.Object({
     description: 'URL (`redis://`, `rediss://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`), ioredis options, ' +
       'an ioredis client or Cluster, or a store. `memory:` keeps sessions in this process.'
   }))),
+  startup: Type.Union([Type.Literal('require'), Type.Literal('lazy')], {
+    env: 'SESSION_STARTUP',
+    default: 'require',
+    description: '`require`: without Redis the app does not boot. `lazy`: it boots, and requests with a session are answered 503 until Redis is there.'
+  }),
   prefix: Type.String({
     env: 'SESSION_REDIS_PREFIX',
     default: 'session:',

@@ -53,7 +53,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   const cookie = await makeCookie(fastify, options.cookie)
   const signer = new TokenSigner(options.secrets)
   const instance: SessionInstance = {
-    store: new WatchedStore(await connectStore(fastify, options.redis, { prefix: options.prefix, timeout: options.timeout }), decoratorName),
+    store: new WatchedStore(await connectStore(fastify, options.redis, options), decoratorName),
     rules: options.rules,
     fieldRules: {
       maxDepth: options.maxDepth,

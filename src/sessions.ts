@@ -1,4 +1,4 @@
-import type { RawRecord, Store } from './store/store.js'
+import type { RawRecord, Store, StoreStatus } from './store/store.js'
 
 /** Sessions from outside a request: `fastify.sessions`. */
 export class Sessions {
@@ -6,6 +6,16 @@ export class Sessions {
 
   constructor (store: Store) {
     this.#store = store
+  }
+
+  /**
+   * Whether sessions can be served, from what is known already: nothing is asked of Redis. For readiness probes; never
+   * for liveness, because no restart of this process brings Redis back.
+   *
+   * @returns `ready`; `degraded`: some requests with a session are answered 503, or were within the last 5 s; `down`: all are
+   */
+  status (): StoreStatus {
+    return this.#store.status()
   }
 
   /**

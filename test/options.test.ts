@@ -28,6 +28,7 @@ function refused (t: Test, options: unknown, what: string, message?: RegExp, env
 
 test('the defaults are those of the README', async (t) => {
   t.strictSame(resolve(), {
+    startup: 'require',
     prefix: 'session:',
     idleTimeout: 1800,
     lifetime: 43200,

@@ -7,8 +7,10 @@ import type { FastifyInstance } from 'fastify'
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { OptionError } from '../errors.js'
 import type { RedisOption } from '../options.js'
+import { checkClient } from './client-check.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
+import { canWrite, isReadOnly, isRefusal, reasonOf, type Report } from './redis-health.js'
 import type { Store } from './store.js'
 
 /** Opening a connection at boot may take this long, milliseconds: less than Fastify's own limit of 10 s. */
@@ -17,30 +19,44 @@ const CONNECT_LIMIT = 5000
 const CLOSE_LIMIT = 1000
 const DEFAULT_URL = 'redis://localhost:6379'
 
-/** What the store needs to know beside the connection. */
-export interface StoreOptions { prefix: string, timeout: number }
+/** What is to be known beside the connection; see the options of the same names. */
+export interface StoreOptions { prefix: string, timeout: number, startup: 'require' | 'lazy' }
 
 /**
- * The store that the option `redis` asks for, ready to use.
+ * The store that the option `redis` asks for: ready to use, or with `startup: 'lazy'` as soon as Redis can be reached.
  *
- * @param fastify its `redis` is the default; it also closes what is opened here
+ * @param fastify its `redis` is the default; it also closes what is opened here, and logs when Redis goes and comes
  * @param option as the application gave it
- * @throws OptionError (`SESSION_OPTION_INVALID`) where Redis cannot be reached, within 5 s, or the option makes no sense
+ * @throws OptionError (`SESSION_OPTION_INVALID`) where the option makes no sense; with `startup: 'require'` also where
+ *   Redis cannot be reached within 5 s, refuses the credentials, or is a replica
  */
 export async function connectStore (fastify: FastifyInstance, option: RedisOption | undefined, options: StoreOptions): Promise<Store> {
   const given = option ?? (fastify as { redis?: RedisOption }).redis ?? DEFAULT_URL
   if (given === 'memory:') return memoryStore(fastify, options)
   if (isStore(given)) return given
-  if (isClient(given)) {
-    await untilReady(given)
-    return new RedisStore(given, options)
+  const opened = isClient(given) ? undefined : openClient(given, options.timeout)
+  const client = opened ?? given as Redis | Cluster
+  try {
+    for (const warning of checkClient(client)) fastify.log.warn(warning)
+    if (options.startup === 'require') {
+      await untilUsable(client, options.prefix)
+      if (opened instanceof Cluster) await connectNodes(opened)
+    }
+  } catch (error) {
+    opened?.disconnect()
+    throw error
   }
-  const client = openClient(given, options.timeout)
-  logStateChanges(fastify, client)
-  await untilReady(client)
-  if (client instanceof Cluster) await connectNodes(client)
-  await handOver(fastify, client)
-  return new RedisStore(client, options)
+  const store = new RedisStore(client, { prefix: options.prefix, timeout: options.timeout, report: logChanges(fastify) })
+  fastify.addHook('onClose', async () => { await store.close() })
+  if (options.startup === 'lazy') {
+    if (opened instanceof Cluster) opened.once('ready', async () => { await connectNodes(opened) })
+    if (client.status === 'wait') client.connect().catch(() => {}) // told to its listeners
+    // Not by @fastify/redis, which would keep the app from booting until Redis is there.
+    if (opened !== undefined) fastify.addHook('onClose', async () => { await close(opened, () => opened.quit()) })
+  } else if (opened !== undefined) {
+    await handOver(fastify, opened)
+  }
+  return store
 }
 
 function memoryStore (fastify: FastifyInstance, { prefix }: StoreOptions): Store {
@@ -63,34 +79,49 @@ function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeo
     if (Object.values(given).some(isClient as (value: unknown) => boolean)) {
       throw new OptionError('redis (SESSION_REDIS)', 'fastify.redis holds several connections; pass the one for sessions: redis: fastify.redis.<namespace>')
     }
-    return new Redis({ ...safe, ...given })
+    return listened(new Redis({ ...safe, ...(given.sentinels != null && sentinelOptions(timeout)), ...given }))
   }
   const url = /^redis(s?)\+(sentinel|cluster):\/\/(?:([^@/]*)@)?([^/?#]+)(?:\/([^/?#]*))?$/.exec(given)
   if (url === null) {
     if (!/^rediss?:\/\//.test(given) || !URL.canParse(given)) {
-      throw new OptionError('redis (SESSION_REDIS)', 'expected redis://, rediss://, redis+sentinel://, redis+cluster:// or memory:')
+      throw new OptionError('redis (SESSION_REDIS)', 'expected redis://host, redis+sentinel://h1,h2/name or redis+cluster://h1,h2, each also as rediss (TLS), or memory:')
     }
-    return new Redis(given, safe)
+    return listened(new Redis(given, safe))
   }
   const [, tls, kind, credentials = '', hosts = '', name = ''] = url
-  const [username, password] = credentials.split(':').map(decodeURIComponent)
-  const node: RedisOptions = {
-    ...safe,
-    ...(username !== undefined && username !== '' && { username }),
-    ...(password !== undefined && { password }),
-    ...(tls === 's' && { tls: {} })
+  const node: RedisOptions = { ...safe, ...parseCredentials(credentials), ...(tls === 's' && { tls: {} }) }
+  if (kind === 'cluster') {
+    if (name !== '') throw new OptionError('redis (SESSION_REDIS)', 'a Cluster has no databases: leave out what stands behind the hosts')
+    return listened(new Cluster(nodes(hosts, 6379), clusterOptions(node)))
   }
-  if (kind === 'cluster') return new Cluster(nodes(hosts, 6379), clusterOptions(node))
   if (name === '') throw new OptionError('redis (SESSION_REDIS)', 'redis+sentinel:// needs the name of the master: redis+sentinel://h1,h2/name')
-  return new Redis({
+  return listened(new Redis({
     ...node,
+    ...sentinelOptions(timeout),
     sentinels: nodes(hosts, 26379),
     name,
-    // Without it a planned failover leaves the client writing to the old master for seconds, and those writes are lost.
-    failoverDetector: true,
-    sentinelCommandTimeout: 2 * timeout,
     ...(tls === 's' && { enableTLSForSentinelMode: true })
-  })
+  }))
+}
+
+/** Without a listener, ioredis prints every failed attempt to connect. What there is to say, `logChanges` says. */
+function listened<Client extends Redis | Cluster> (client: Client): Client {
+  client.on('error', () => {})
+  return client
+}
+
+/** User and password of a URL. Whatever is wrong with them, they are not shown. */
+function parseCredentials (credentials: string): RedisOptions {
+  if (credentials === '') return {}
+  const [, username = '', password] = /^([^:]*)(?::(.*))?$/.exec(credentials)!
+  try {
+    return {
+      ...(username !== '' && { username: decodeURIComponent(username) }),
+      ...(password !== undefined && { password: decodeURIComponent(password) })
+    }
+  } catch {
+    throw new OptionError('redis (SESSION_REDIS)', 'a % in user or password has to be written as %25')
+  }
 }
 
 function nodes (hosts: string, defaultPort: number): Array<{ host: string, port: number }> {
@@ -114,8 +145,13 @@ function safeOptions (timeout: number): RedisOptions {
     socketTimeout: timeout + 150,
     retryStrategy: (times) => Math.min(25 * 2 ** Math.min(times, 5), 500) + Math.random() * 50,
     // A master that became a replica answers READONLY for ever; a new connection finds the new master.
-    reconnectOnError: (error) => /^(?:READONLY|MASTERDOWN)/.test(error.message) ? 1 : false
+    reconnectOnError: (error) => isReadOnly(error) ? 1 : false
   }
+}
+
+/** Without the detector, a failover leaves the client writing to the old master for seconds, and those writes are lost. */
+function sentinelOptions (timeout: number): RedisOptions {
+  return { failoverDetector: true, sentinelCommandTimeout: 2 * timeout }
 }
 
 function clusterOptions (node: RedisOptions): ClusterOptions {
@@ -144,82 +180,84 @@ async function connectNodes (cluster: Cluster): Promise<void> {
   await Promise.all(cluster.nodes().map(connect))
 }
 
-/** Answers that no waiting will change. */
-const REFUSED = /^(?:WRONGPASS|NOAUTH|NOPERM|ERR AUTH|ERR invalid password)/
-
-/** Waits until a client can be used. */
-async function untilReady (client: Redis | Cluster): Promise<void> {
-  if (client.status === 'ready') return
+/** Waits until a client is connected, and to a Redis that can be written to. */
+async function untilUsable (client: Redis | Cluster, prefix: string): Promise<void> {
   let last: Error | undefined
+  let timer: NodeJS.Timeout | undefined
   let giveUp: () => void = () => {}
   const note = (error: Error & { lastNodeError?: Error }): void => {
     // A Cluster says only that it failed; why is in what its last node said.
     last = error.lastNodeError ?? error
-    if (REFUSED.test(last.message)) giveUp()
+    if (isRefusal(reasonOf(last))) giveUp()
   }
-  client.on('error', note)
+  let check: () => void = () => {}
   try {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(reject, CONNECT_LIMIT)
-      giveUp = () => { clearTimeout(timer); reject(new Error()) }
+      giveUp = reject
+      timer = setTimeout(reject, CONNECT_LIMIT)
+      check = () => {
+        if (client.isCluster) resolve()
+        else canWrite(client, prefix).then((writable) => { writable ? resolve() : reject(new Error('READONLY')) }, note)
+      }
+      client.on('error', note)
+      client.on('ready', check)
       client.once('end', giveUp)
-      client.once('ready', () => { clearTimeout(timer); resolve() })
-      if (client.status === 'wait') client.connect().catch(note)
+      if (client.status === 'ready') check()
+      else if (client.status === 'wait') client.connect().catch(note)
     })
-  } catch {
-    client.disconnect()
-    const problem = last !== undefined && REFUSED.test(last.message)
-      ? `Redis refused the user or password (${reason(last)})`
-      : `Redis could not be reached within ${CONNECT_LIMIT / 1000} s (${reason(last)}). Start it, correct the address, or use memory: to try things out`
-    throw new OptionError('redis (SESSION_REDIS)', problem)
+  } catch (error) {
+    throw new OptionError('redis (SESSION_REDIS)', bootProblem(reasonOf(error as Error | undefined ?? last)))
   } finally {
+    clearTimeout(timer)
     client.off('error', note)
+    client.off('ready', check)
     client.off('end', giveUp)
   }
 }
 
-/** What went wrong, in a word that holds no credentials. */
-function reason (error: Error | undefined): string {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? /^([A-Z]{2,32})\b/.exec(error?.message ?? '')?.[1]
-  return code ?? 'no answer'
+function bootProblem (reason: string): string {
+  if (reason === 'READONLY') return 'this Redis is a replica (READONLY): connect to its master, or by redis+sentinel://'
+  if (isRefusal(reason)) return `Redis refused the user or password (${reason})`
+  return `Redis could not be reached within ${CONNECT_LIMIT / 1000} s (${reason}). Start it, correct the address, set startup to lazy to boot without it, or use memory: to try things out`
 }
 
 /** One line when Redis goes away and one when it comes back, instead of one per attempt to reconnect. */
-function logStateChanges (fastify: FastifyInstance, client: Redis | Cluster): void {
-  let connected = false
+function logChanges (fastify: FastifyInstance): Report {
   let away = false
-  fastify.addHook('preClose', async () => { connected = false })
-  client.on('error', () => {})
-  client.on('ready', () => {
-    if (away) fastify.log.info('the session store is available again')
-    connected = true
-    away = false
-  })
-  client.on('close', () => {
-    if (!connected || away) return
-    away = true
-    fastify.log.error('the session store is not available: requests with a session are answered 503 until it is back')
-  })
+  let closing = false
+  fastify.addHook('preClose', async () => { closing = true })
+  return (available, reason) => {
+    if (closing || (available && !away)) return
+    away = !available
+    if (available) fastify.log.info('the session store is available again')
+    else fastify.log.error({ reason }, 'the session store is not available: requests with a session are answered 503 until it is back')
+  }
+}
+
+/**
+ * Closes a connection, within a bound: `quit` waits for what is under way, which may be for ever where Redis is away.
+ */
+async function close (client: Redis | Cluster, quit: () => Promise<unknown>): Promise<'OK'> {
+  const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
+  try {
+    if (client.status === 'ready') await quit()
+  } catch {
+    // Redis went away meanwhile.
+  } finally {
+    clearTimeout(timer)
+    // Also after a good quit: a Sentinel client's failover detector has connections of its own, which quit() forgets.
+    client.disconnect()
+  }
+  return 'OK'
 }
 
 /**
  * Puts a connection into the care of @fastify/redis, in a context of its own, so that the application's `fastify.redis`
- * stays as it is. It closes by `quit()`, which waits for ever where Redis is away; so this client's `quit` is bounded.
+ * stays as it is. It closes by `quit()`.
  */
 async function handOver (fastify: FastifyInstance, client: Redis | Cluster): Promise<void> {
   const quit = client.quit.bind(client)
-  client.quit = async () => {
-    const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
-    try {
-      return await quit()
-    } catch {
-      return 'OK'
-    } finally {
-      clearTimeout(timer)
-      // Also after a good quit: a Sentinel client's failover detector has connections of its own, which quit() forgets.
-      client.disconnect()
-    }
-  }
+  client.quit = async () => await close(client, quit)
   await fastify.register(async (context) => {
     await context.register(fastifyRedis, { client: client as Redis, closeClient: true, namespace: `fastify-live-session-${++opened}` })
   })

@@ -5,7 +5,7 @@ import { StoreUnavailableError } from '../errors.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import { MAX_TTL } from './record.js'
-import type { LoadedRecord, RawRecord, Rules, Settings, Standing, Store, Write, Written } from './store.js'
+import type { LoadedRecord, RawRecord, Rules, Settings, Standing, Store, StoreStatus, Write, Written } from './store.js'
 
 interface Entry {
   /** All fields, metadata included. */
@@ -113,6 +113,11 @@ export class MemoryStore implements Store {
     const entry = this.#find(id)
     if (entry === undefined) return undefined
     return { key: this.#prefix + id, ttl: entry.expiresAt - this.#now(), fields: Object.fromEntries(entry.fields) }
+  }
+
+  /** Always ready: this process' memory does not go away. */
+  status (): StoreStatus {
+    return 'ready'
   }
 
   async close (): Promise<void> {

@@ -3,7 +3,9 @@
  */
 import { Command, type Cluster, type Redis } from 'ioredis'
 import { RecordError, StoreUnavailableError } from '../errors.js'
+import { redisCode, RedisHealth, type Report } from './redis-health.js'
 import { NOT_A_RECORD, type Script } from './redis-scripts.js'
+import type { StoreStatus } from './store.js'
 
 /** What a call may answer: ioredis hands over strings as Buffers where no encoding is asked for. */
 export type Reply = null | number | Buffer | Reply[]
@@ -16,8 +18,14 @@ export type Reply = null | number | Buffer | Reply[]
 const MIN_COMMANDS_PER_WRITE = 4
 const MAX_COMMANDS_PER_WRITE = 16
 
-/** Error codes of Redis that are safe, and useful, to name: the first word of its error replies. */
-const REDIS_ERROR_CODE = /^([A-Z]{2,32})\b/
+/**
+ * How many commands may be under way, given up ones that Redis has not answered yet included. No Redis answers more than
+ * that within the default timeout; what came on top would only take memory, and fail later instead of now.
+ */
+const MAX_UNDER_WAY = 10_000
+
+/** Replies after which a Cluster client sends a command to another node. The node that gave one did nothing. */
+const REDIRECTION = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /
 
 /** A script call under way. They form a list in the order in which they were sent. */
 class Call extends Command {
@@ -49,14 +57,32 @@ export class RedisTransport {
   #corked: { uncork (): void } | undefined
   #corkedCommands = 0
   #flushScheduled = false
+  readonly #health: RedisHealth
+  /** Commands that were given up and that the present connection may still answer. */
+  #owed = { count: 0 }
 
   /**
-   * @param client a connected client; Cluster and Sentinel clients work alike
-   * @param timeout milliseconds that a call may take before it counts as failed
+   * @param client connected or connecting; Cluster and Sentinel clients work alike, whatever their options
+   * @param options.timeout milliseconds that a call may take before it counts as failed
+   * @param options.probeKey a key under which nothing is ever stored, see `RedisHealth`
+   * @param options.report hears when Redis goes away and comes back
    */
-  constructor (client: Redis | Cluster, timeout: number) {
+  constructor (client: Redis | Cluster, { timeout, probeKey, report }: { timeout: number, probeKey: string, report: Report }) {
     this.#client = client
     this.#timeout = timeout
+    this.#health = new RedisHealth(client, probeKey, report)
+    client.on('close', this.#onClose)
+  }
+
+  /** See `Store`. Asks Redis nothing. */
+  status (): StoreStatus {
+    return this.#obstacle() === undefined ? this.#health.status() : 'down'
+  }
+
+  /** Leaves the client alone from now on; it is not closed. */
+  close (): void {
+    this.#health.close()
+    this.#client.off('close', this.#onClose)
   }
 
   /**
@@ -70,10 +96,11 @@ export class RedisTransport {
     const call = new Call('evalsha', script.sha, key, args)
     return this.#send(call).then((reply) => {
       this.#settled()
+      this.#health.noteAnswer()
       return read(reply)
     }, (error) => {
       this.#settled()
-      if (!isRedisError(error, 'NOSCRIPT')) throw publicError(error)
+      if (!isRedisError(error, 'NOSCRIPT')) throw this.#failure(error)
       return this.#teach(script, key, args).then(read)
     })
   }
@@ -83,16 +110,34 @@ export class RedisTransport {
     try {
       return await this.#send(new Call('eval', script.text, key, args))
     } catch (error) {
-      throw publicError(error)
+      throw this.#failure(error)
     } finally {
       this.#settled()
     }
   }
 
-  #send (call: Call): Promise<Reply> {
-    this.#underWay++
+  /** Takes note of a failure, and makes it the error that callers see. */
+  #failure (error: unknown): Error {
+    const failure = publicError(error)
+    if (failure !== error && failure instanceof StoreUnavailableError) this.#health.noteFailure(error as Error)
+    return failure
+  }
+
+  /** Why nothing is sent to Redis at the moment, or `undefined`. */
+  #obstacle (): string | undefined {
     // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
-    if (this.#client.status !== 'ready') return Promise.reject(new Error('not connected'))
+    if (this.#client.status !== 'ready') return 'not connected'
+    if (this.#health.readOnly) return 'Redis is a replica, whose data may be old'
+    // One connection answers in the order of asking, so nothing gets an answer before what waits already too long.
+    if (this.#owed.count > 0 && !this.#client.isCluster) return 'Redis is behind with its answers'
+    if (this.#underWay + this.#owed.count >= MAX_UNDER_WAY) return 'too many commands are under way'
+    return undefined
+  }
+
+  #send (call: Call): Promise<Reply> {
+    const obstacle = this.#obstacle()
+    this.#underWay++
+    if (obstacle !== undefined) return Promise.reject(new StoreUnavailableError(obstacle))
     call.due = performance.now() + this.#timeout
     if (this.#newest === undefined) this.#oldest = call
     else this.#newest.next = call
@@ -100,7 +145,13 @@ export class RedisTransport {
     // Unreferenced: a command under way keeps its socket, and so the process, alive by itself.
     this.#timer ??= setTimeout(this.#expire, this.#timeout).unref()
     this.#cork()
+    const { reject } = call
     this.#client.sendCommand(call)
+    if (this.#client.isCluster) {
+      // By its own options a Cluster client may send a command again whose answer was lost: an increment would count twice.
+      const redirect = call.reject
+      call.reject = (error) => { (REDIRECTION.test(error.message) ? redirect : reject)(error) }
+    }
     return call.promise
   }
 
@@ -111,18 +162,50 @@ export class RedisTransport {
     if (this.#oldest === undefined) this.#newest = undefined
   }
 
-  /** Fails the calls that are overdue. One timer for all of them, because a timer per call shows in profiles. */
+  /**
+   * One timer for all calls, because a timer per call shows in profiles. Where this process was too busy to read the
+   * answers that are there already, they are read before anything is given up.
+   */
   readonly #expire = (): void => {
-    this.#timer = undefined
-    const now = performance.now()
-    for (let call = this.#oldest; call !== undefined; call = call.next) {
-      if (call.isSettled) continue
-      if (call.due > now) {
-        this.#timer = setTimeout(this.#expire, Math.ceil(call.due - now)).unref()
-        return
+    setImmediate(() => {
+      this.#timer = undefined
+      this.#giveUpUntil(performance.now(), `no answer within ${this.#timeout} ms`)
+    })
+  }
+
+  /** What the connection did not answer it never will. A client with options of its own may go on trying. */
+  readonly #onClose = (): void => {
+    this.#giveUpUntil(Infinity, 'the connection failed')
+    this.#owed = { count: 0 }
+  }
+
+  /** Fails the calls that are due by then. */
+  #giveUpUntil (then: number, why: string): void {
+    for (let call = this.#oldest; call !== undefined; call = this.#oldest) {
+      if (!call.isSettled) {
+        if (call.due > then) {
+          this.#timer ??= setTimeout(this.#expire, Math.ceil(call.due - then)).unref()
+          return
+        }
+        this.#giveUp(call, why)
       }
-      call.reject(new Error(`no answer within ${this.#timeout} ms`))
+      this.#oldest = call.next
+      // A client may keep a call for long; it shall not keep all that came after it.
+      call.next = undefined
     }
+    this.#newest = undefined
+  }
+
+  /** Fails a call whose fate is unknown. If its client ever sends it again, it will be a PING. */
+  #giveUp (call: Call, why: string): void {
+    const error = new StoreUnavailableError(why)
+    this.#health.noteFailure(error)
+    call.reject(error)
+    call.name = 'ping'
+    call.args = []
+    const owed = this.#owed
+    owed.count++
+    call.resolve = call.reject = () => { owed.count-- }
   }
 
   /** Gathers the commands of this event-loop turn, up to the limit, into one socket write. */
@@ -163,12 +246,9 @@ function isRedisError (error: unknown, code: string): boolean {
  * keys, digests and values. So nothing of the original is kept but the code that Redis gave.
  */
 function publicError (error: unknown): Error {
-  if (error instanceof RecordError) return error
-  if (isRedisError(error, 'WRONGTYPE')) return new RecordError('its key holds another type than a hash')
-  if (isRedisError(error, NOT_A_RECORD)) return new RecordError('created_at or session_ttl is missing or no number')
-  if (!(error instanceof Error)) return new StoreUnavailableError('unknown error')
-  const code = REDIS_ERROR_CODE.exec(error.message)?.[1]
-  if (code !== undefined) return new StoreUnavailableError(`Redis answered ${code}`)
-  if (/^(?:not connected|no answer within \d+ ms)$/.test(error.message)) return new StoreUnavailableError(error.message)
-  return new StoreUnavailableError('the connection failed')
+  if (error instanceof RecordError || error instanceof StoreUnavailableError) return error
+  const code = error instanceof Error ? redisCode(error) : undefined
+  if (code === 'WRONGTYPE') return new RecordError('its key holds another type than a hash')
+  if (code === NOT_A_RECORD) return new RecordError('created_at or session_ttl is missing or no number')
+  return new StoreUnavailableError(code === undefined ? 'the connection failed' : `Redis answered ${code}`)
 }

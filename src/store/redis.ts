@@ -9,9 +9,10 @@ import * as record from './record.js'
 import {
   createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts, type Script
 } from './redis-scripts.js'
+import type { Report } from './redis-health.js'
 import { RedisTransport, type Reply } from './redis-transport.js'
 import { StoreUnavailableError } from '../errors.js'
-import type { LoadedRecord, Operation, OperationResult, RawRecord, Refusal, Rules, Settings, Store, Write, Written } from './store.js'
+import type { LoadedRecord, Operation, OperationResult, RawRecord, Refusal, Rules, Settings, Store, StoreStatus, Write, Written } from './store.js'
 
 /** The deadline while the clock of Redis is not known yet: before the first answer there is nothing to be late for. */
 const NO_DEADLINE = String(Number.MAX_SAFE_INTEGER)
@@ -28,11 +29,13 @@ export class RedisStore implements Store {
    * @param client an ioredis client or Cluster, connected or connecting; the store never closes it
    * @param options.prefix what stands before the id in a key. Default `session:`
    * @param options.timeout milliseconds that one operation may take. Default 250
+   * @param options.report called with `false` and a reason when Redis goes away (or, not connected yet, cannot be reached),
+   *   and with `true` when it is back
    */
-  constructor (client: Redis | Cluster, options: { prefix?: string, timeout?: number } = {}) {
+  constructor (client: Redis | Cluster, options: { prefix?: string, timeout?: number, report?: Report } = {}) {
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
-    this.#transport = new RedisTransport(client, this.#timeout)
+    this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
   }
 
   load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
@@ -108,8 +111,14 @@ export class RedisStore implements Store {
     })
   }
 
-  /** Nothing to release: whoever made the client closes it. */
-  async close (): Promise<void> {}
+  status (): StoreStatus {
+    return this.#transport.status()
+  }
+
+  /** Takes its listeners off the client. Whoever made the client closes it. */
+  async close (): Promise<void> {
+    this.#transport.close()
+  }
 
   /** Any write, by the script that knows every operation. */
   async #operate (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {

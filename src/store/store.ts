@@ -139,6 +139,17 @@ export interface RawRecord {
   fields: Record<string, string>
 }
 
+/**
+ * Whether a store can be used, as far as it knows:
+ * - `ready`: nothing speaks against it;
+ * - `degraded`: some operations fail, or some did a moment ago;
+ * - `down`: all fail, for now.
+ *
+ * What was only observed, like a refused command, is forgotten after a few seconds: where nobody asks a store that is
+ * `down`, nothing would ever show that it is back.
+ */
+export type StoreStatus = 'ready' | 'degraded' | 'down'
+
 export interface Store {
   /**
    * Finds a record by id and digest, extends its expiry where `touch` is set and less than one idle timeout is left,
@@ -190,6 +201,9 @@ export interface Store {
 
   /** The record as it is kept, for people to look at; nothing is extended. */
   inspect (id: string): Promise<RawRecord | undefined>
+
+  /** Whether the store can be used, from what is known already: nothing is asked, nothing is waited for. Never throws. */
+  status (): StoreStatus
 
   /** Releases what the store opened itself. Never throws, never hangs. */
   close (): Promise<void>

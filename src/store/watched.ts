@@ -6,7 +6,7 @@
  */
 import { channels, type SessionEvent, type StoreOperation } from '../diagnostics.js'
 import { RecordError, StoreUnavailableError } from '../errors.js'
-import type { LoadedRecord, RawRecord, Rules, Store, Write, Written } from './store.js'
+import type { LoadedRecord, RawRecord, Rules, Store, StoreStatus, Write, Written } from './store.js'
 
 export class WatchedStore implements Store {
   readonly #store: Store
@@ -86,6 +86,10 @@ export class WatchedStore implements Store {
   inspect (id: string): Promise<RawRecord | undefined> {
     if (!channels.storeError.hasSubscribers) return this.#store.inspect(id)
     return this.#watch('inspect', id, () => this.#store.inspect(id), () => {})
+  }
+
+  status (): StoreStatus {
+    return this.#store.status()
   }
 
   close (): Promise<void> {
