@@ -1,5 +1,6 @@
 export { default, default as sessionPlugin } from './plugin.js'
 export type { SessionOptions, RedisOption } from './options.js'
+export type { MigrateFrom } from './migrate/options.js'
 export type {
   LiveAttribute, LiveAttributes, RememberOptions, Session, SessionData, SessionMethods
 } from './session/types.js'

@@ -7,6 +7,7 @@ import { Value } from '@sinclair/typebox/value'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { readEnvironment, variableOf, type Environment } from './environment.js'
 import { OptionError } from './errors.js'
+import { resolveMigrations, type MigrateFrom, type ResolvedMigration } from './migrate/options.js'
 import type { Rules, Store } from './store/store.js'
 
 /** What the option `redis` takes. */
@@ -128,6 +129,10 @@ export const OptionsSchema = Type.Object({
     defaultText: 'none',
     description: 'A TypeBox object schema. Changed fields have to fit it, and stored fields that do not fit read as absent.'
   }))),
+  migrateFrom: Type.Optional(Type.Unsafe<MigrateFrom | MigrateFrom[]>(Type.Any({
+    defaultText: 'none',
+    description: 'Moves sessions that another library wrote, when their browsers come: what and how in the [migration guide](src/migrate/README.md).'
+  }))),
   decoratorName: Type.String({
     env: 'SESSION_DECORATOR_NAME',
     default: 'session',
@@ -188,10 +193,12 @@ export type SessionOptions = Partial<Omit<Complete, 'cookie'>> & { cookie?: Part
 export type CookieOptions = Static<typeof CookieSchema> & { name: string }
 
 /** Checked options with all defaults filled in. */
-export interface ResolvedOptions extends Omit<Complete, 'secret' | 'cookie' | 'touchInterval'> {
+export interface ResolvedOptions extends Omit<Complete, 'secret' | 'cookie' | 'touchInterval' | 'migrateFrom'> {
   secrets: readonly string[]
   cookie: CookieOptions
   rules: Rules
+  /** The old systems whose time has not passed. */
+  migrateFrom: readonly ResolvedMigration[]
   /** What is allowed but deserves a line in the log at boot. */
   warnings: readonly string[]
 }
@@ -222,17 +229,19 @@ export function resolveOptions (given: SessionOptions, environment: Environment)
   if (problem !== undefined) {
     throw optionError(problem.path.slice(1).replaceAll('/', '.') || 'options', describe(problem.message, problem.schema))
   }
-  const { secret, cookie, touchInterval = Math.min(merged.idleTimeout / 60, 60), ...rest } = merged
+  const { secret, cookie, touchInterval = Math.min(merged.idleTimeout / 60, 60), migrateFrom, ...rest } = merged
   const secrets = checkSecrets(secret)
   checkTimes(merged, touchInterval)
   if (environment['NODE_ENV'] === 'production') {
     if (!cookie.secure) warnings.push('cookie.secure is false in production: anybody on the network can read the cookie')
     if (merged.redis === 'memory:') warnings.push('sessions are kept in memory in production: they end with this process, and other processes do not know them')
   }
+  const checkedCookie = checkCookie(cookie, warnings)
   return {
     ...rest,
     secrets,
-    cookie: checkCookie(cookie, warnings),
+    cookie: checkedCookie,
+    migrateFrom: resolveMigrations(migrateFrom, checkedCookie.name, warnings),
     rules: {
       idleTimeout: merged.idleTimeout * 1000,
       touchInterval: touchInterval * 1000,

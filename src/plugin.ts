@@ -10,8 +10,12 @@ import { hasTokenForm, TokenSigner } from './cookie/token.js'
 import { channels, type SessionEvents } from './diagnostics.js'
 import { AssignmentError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { hold, release } from './held-reply.js'
-import { resolveOptions, type SessionOptions } from './options.js'
+import { connectMigrations } from './migrate/connect.js'
+import { MovingCookie } from './migrate/moving-cookie.js'
+import type { ResolvedMigration } from './migrate/options.js'
+import { resolveOptions, type CookieOptions, type SessionOptions } from './options.js'
 import { sessionProxy } from './session/proxy.js'
+import type { FieldRules } from './session/fields.js'
 import { FieldSchema } from './session/schema.js'
 import { Session, type RouteSession, type SessionInstance } from './session/session.js'
 import type { Session as PublicSession } from './session/types.js'
@@ -50,17 +54,27 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   for (const warning of options.warnings) fastify.log.warn(`${decoratorName}: ${warning}`)
 
   const warn = seldom()
-  const cookie = await makeCookie(fastify, options.cookie)
+  const cookie = await makeCookie(fastify, options.cookie, options.migrateFrom)
   const signer = new TokenSigner(options.secrets)
-  const instance: SessionInstance = {
-    store: new WatchedStore(await connectStore(fastify, options.redis, options), decoratorName),
+  const connected = await connectStore(fastify, options.redis, options)
+  const store = new WatchedStore(connected, decoratorName)
+  const fieldRules: FieldRules = {
+    maxDepth: options.maxDepth,
+    maxFieldSize: options.maxFieldSize,
+    schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
+    onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
+  }
+  const migrations = connectMigrations(options.migrateFrom, connected, {
+    store,
     rules: options.rules,
-    fieldRules: {
-      maxDepth: options.maxDepth,
-      maxFieldSize: options.maxFieldSize,
-      schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
-      onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
-    },
+    fieldRules,
+    warn: (what, details) => { warn(`${what} ${JSON.stringify(details)}`, () => { fastify.log.warn(details, what) }) }
+  })
+  const instance: SessionInstance = {
+    store,
+    rules: options.rules,
+    fieldRules,
+    migrations,
     signer,
     cookie,
     persistent: options.cookie.persistent
@@ -107,7 +121,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     const header = request.raw.headers.cookie
     const value = header === undefined ? undefined : findCookie(header, cookie.name)
     if (value === undefined) {
-      done()
+      if (migrations === undefined || header === undefined) done()
+      else loadMoved(request, reply, done)
       return
     }
     // Asked for once, because Fastify puts the answer together anew every time.
@@ -131,21 +146,46 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
         reject('signature')
         warn('signature', () => { request.log.warn('a session cookie came whose signature no secret made; it was ignored (forged, or signed with a secret that was retired?)') })
       }
-      done()
+      if (migrations === undefined) done()
+      else loadMoved(request, reply, done)
       return
     }
     session.begin(token, (reused) => {
-      if (reused) request.log.warn({ sessionId: token.id }, 'a session was ended: a secret was used that had been renewed before (theft?)')
+      if (reused) reportReuse(request, token.id)
+      if (migrations === undefined || reused || !session.isNew) done()
+      else loadMoved(request, reply, done)
+    }, (error: Error) => { failLoading(request, reply, session, token.id, error, done) })
+  }
+
+  /** Loads the session of another library, where its cookie came and none of ours was good for anything. */
+  function loadMoved (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const off = request.routeOptions.config.session === false
+    const moving = off ? undefined : migrations?.move(request.raw.headers.cookie ?? '')
+    if (moving === undefined) {
       done()
-    }, (error: Error) => {
-      if (error instanceof StoreUnavailableError && session.degrade(options.onStoreError)) {
-        warn('degraded', () => { request.log.warn({ sessionId: token.id, code: error.code }, 'a session could not be loaded; the route goes on without it') })
-        done()
-        return
-      }
-      refuse(reply, error)
-      done(error)
-    })
+      return
+    }
+    const session = sessionOf(request as Decorated)
+    session.noteCookie()
+    session.inherit(moving, (id, reused) => {
+      if (reused) reportReuse(request, id)
+      done()
+    }, (error: Error) => { failLoading(request, reply, session, undefined, error, done) })
+  }
+
+  function reportReuse (request: FastifyRequest, sessionId: string | undefined): void {
+    request.log.warn({ sessionId }, 'a session was ended: a secret was used that had been renewed before (theft?)')
+  }
+
+  /** Answers a request whose session could not be loaded, or lets its route go on without, where that is wanted. */
+  function failLoading (request: FastifyRequest, reply: FastifyReply, session: Session, sessionId: string | undefined, error: Error, done: HookHandlerDoneFunction): void {
+    if (error instanceof StoreUnavailableError && session.degrade(options.onStoreError)) {
+      warn('degraded', () => { request.log.warn({ sessionId, code: error.code }, 'a session could not be loaded; the route goes on without it') })
+      done()
+      return
+    }
+    refuse(reply, error)
+    done(error)
   }
 
   function reject (reason: SessionEvents['rejected']['reason']): void {
@@ -205,12 +245,14 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
  * The cookie, by the serializer of @fastify/cookie. That plugin is registered in a context of its own: applications may
  * register theirs, with their options, before or after this one.
  */
-async function makeCookie (fastify: FastifyInstance, options: ConstructorParameters<typeof SessionCookie>[0]): Promise<SessionCookie> {
+async function makeCookie (fastify: FastifyInstance, options: CookieOptions, migrations: readonly ResolvedMigration[]): Promise<SessionCookie> {
+  const make = (serialize: FastifyInstance['serializeCookie']): SessionCookie =>
+    migrations.length === 0 ? new SessionCookie(options, serialize) : new MovingCookie(options, serialize, migrations)
   let cookie: SessionCookie | undefined
-  if (fastify.hasDecorator('serializeCookie')) return new SessionCookie(options, fastify.serializeCookie)
+  if (fastify.hasDecorator('serializeCookie')) return make(fastify.serializeCookie)
   await fastify.register(async (context) => {
     await context.register(fastifyCookie)
-    cookie = new SessionCookie(options, context.serializeCookie)
+    cookie = make(context.serializeCookie)
   })
   return cookie!
 }

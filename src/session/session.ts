@@ -29,6 +29,8 @@ export interface SessionInstance {
   readonly cookie: SessionCookie
   /** The option `cookie.persistent`. */
   readonly persistent: boolean
+  /** Where sessions of another library are moved; see the option `migrateFrom`. */
+  readonly migrations: { end (header: string): Promise<void> } | undefined
 }
 
 /** What a route's `config.session` says. */
@@ -120,6 +122,32 @@ export class Session implements LiveSession {
       const reused = loaded?.standing === 'reused'
       if (loaded !== undefined && !reused) this.#adopt(token, loaded)
       done(reused)
+    }, (error: Error) => {
+      this.#failure = error
+      fail(error)
+    })
+  }
+
+  /**
+   * Looks up the record that the session of another library was moved to. Its secret follows from the old cookie, and is
+   * renewed at the end of the request as in routine renewal: parallel requests with the old cookie get the same successor.
+   *
+   * @param moving settles with the record's token, or with nothing where there is no session to move
+   * @param done as for `begin`; gets the record's id as well
+   * @param fail as for `begin`
+   */
+  inherit (moving: Promise<Token | undefined>, done: (id: string | undefined, reused: boolean) => void, fail: (error: Error) => void): void {
+    this.#unreadable = true
+    moving.then((token) => {
+      if (token === undefined) {
+        this.#unreadable = false
+        done(undefined, false)
+        return
+      }
+      this.begin(token, (reused) => {
+        this.#renewalDue = this.#state === 'stored'
+        done(token.id, reused)
+      }, fail)
     }, (error: Error) => {
       this.#failure = error
       fail(error)
@@ -648,6 +676,8 @@ export class Session implements LiveSession {
   async #end (): Promise<void> {
     const { store } = this.#instance
     const issued = this.#state === 'stored'
+    // First, so that whatever fails leaves a session that can still be ended.
+    if (this.#cookieCame) await this.#instance.migrations?.end(this.#request.raw.headers.cookie ?? '')
     if (this.#state === 'stored') await store.destroy(this.#id!)
     if (this.#replaced !== undefined) await store.destroy(this.#replaced.id)
     this.#becomeNew()

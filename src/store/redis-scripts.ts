@@ -33,7 +33,8 @@ export function scriptsFor (rules: Rules): RuledScripts {
   }
 }
 
-function script (text: string): Script {
+/** Names a script by its text. */
+export function script (text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 

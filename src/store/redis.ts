@@ -38,6 +38,11 @@ export class RedisStore implements Store {
     this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
   }
 
+  /** The connection, for what else has to be asked of the same Redis. */
+  get transport (): RedisTransport {
+    return this.#transport
+  }
+
   load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
     const flags = (touch ? 't' : '') + (this.#clockOffset === undefined ? 'c' : '')
     return this.#run(this.#scriptsOf(rules).load, id, [digest, flags], this.#readLoaded)
