@@ -30,6 +30,7 @@ test('the defaults are those of the README', async (t) => {
   t.strictSame(resolve(), {
     startup: 'require',
     prefix: 'session:',
+    migrateFrom: [],
     idleTimeout: 1800,
     lifetime: 43200,
     rotateEvery: 0,
