@@ -77,6 +77,8 @@ export class Session implements LiveSession {
   /** A new token is to be issued as soon as nothing can go wrong any more. */
   #tokenDue = false
   #renewalDue = false
+  /** The secret of a token that the browser should get anew with the response, if that token is still good then. */
+  #reissued: string | undefined
   #cookieCame = false
   #failure: Error | undefined
   /** The record could not be loaded: this session is neither anonymous nor anything else. */
@@ -171,7 +173,7 @@ export class Session implements LiveSession {
    * Whether saving at the end of the request has anything to do. Asked first, because for most requests it has not.
    */
   get unsaved (): boolean {
-    return this.#batch !== undefined || this.#busy !== undefined || this.#renewalDue || this.#ending || this.#touch ||
+    return this.#batch !== undefined || this.#busy !== undefined || this.#renewalDue || this.#reissued !== undefined || this.#ending || this.#touch ||
       this.#rotating || this.#tokenDue || this.#settings !== undefined || this.#replaced !== undefined || !this.#fields.pristine
   }
 
@@ -187,7 +189,9 @@ export class Session implements LiveSession {
     if (failed) this.#discard()
     // In the queue like everything else: a live write that nobody waited for may come meanwhile.
     await this.#enqueue(() => this.#commit())
-    if (this.#renewalDue && !this.#headersSent) await this.#enqueue(() => this.#renew())
+    if (this.#headersSent) return
+    if (this.#renewalDue) await this.#enqueue(() => this.#renew())
+    else if (this.#reissued !== undefined) await this.#enqueue(() => this.#reissue())
   }
 
   /** From now on changes would be lost: they throw. */
@@ -433,7 +437,7 @@ export class Session implements LiveSession {
     if (loaded.touched && loaded.fields.get(PERSISTENT) === '1') this.#persistent = true
     // A persistent cookie has to outlive the extension; one with an old signature has to outlive its key.
     else if (!token.outdated && !(loaded.touched && this.#persistent)) return
-    if (loaded.standing !== 'superseded') this.#issueToken()
+    if (loaded.standing !== 'superseded') this.#reissued = this.#secret
   }
 
   /** Everybody who still comes with the old secret is given the same successor. */
@@ -442,7 +446,23 @@ export class Session implements LiveSession {
     const successor = sealed === undefined ? undefined : open(this.#id!, this.#secret, sealed)
     if (successor === undefined) return
     this.#persistent ||= loaded.fields.get(PERSISTENT) === '1'
-    this.#issueToken(successor)
+    this.#reissued = successor
+  }
+
+  /**
+   * Gives the browser a token that it should have, unless the record ended or was rotated while the handler ran: then
+   * another response may have set, or cleared, the cookie already, and this one must not undo that. Like a renewal it is
+   * nobody's wish.
+   */
+  async #reissue (): Promise<void> {
+    const secret = this.#reissued
+    this.#reissued = undefined
+    if (secret === undefined) return
+    try {
+      if (await this.#instance.store.read(this.#id!, digestOf(secret), []) !== undefined) this.#issueToken(secret)
+    } catch (error) {
+      this.#request.log.warn({ sessionId: this.#id, code: (error as { code?: string }).code }, 'the session cookie could not be sent anew; the next request will try again')
+    }
   }
 
   /** Routine renewal. It is nobody's wish, so its failure is nobody's failure: the next request tries again. */
@@ -475,7 +495,7 @@ export class Session implements LiveSession {
     this.#settings = this.#idleTimeout = this.#lifetime = undefined
     this.#persistent = this.#instance.persistent
     this.#touch = this.#rotating = this.#ending = this.#tokenDue = this.#renewalDue = false
-    this.#replaced = undefined
+    this.#replaced = this.#reissued = undefined
   }
 
   #discard (): void {
@@ -636,6 +656,7 @@ export class Session implements LiveSession {
     if (this.#replaced !== undefined) await this.#retire(this.#replaced)
     if (!this.#tokenDue) return
     this.#tokenDue = false
+    this.#reissued = undefined
     this.#issueToken()
   }
 
