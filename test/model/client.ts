@@ -1,5 +1,5 @@
 /** A client with a jar that only Set-Cookie fills, and what has to hold for every answer that anybody gets. */
-import { parseSetCookie } from '../support/browser.js'
+import { parseSetCookie } from '../support/set-cookie.js'
 import type { Application, Json, Report, Route, Script } from './application.js'
 import { hold } from './invariants.js'
 

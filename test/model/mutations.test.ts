@@ -1,0 +1,196 @@
+import fc from 'fast-check'
+import { test, type Test } from 'tap'
+import { sharedRedis } from '../support/app.js'
+import { redisStore, startApplications } from './arenas.js'
+import type { Product } from './application.js'
+import { InvariantBroken, type Invariant } from './invariants.js'
+import { pass } from './keyspace.js'
+import { mutant, type Replacement } from './mutants.js'
+import { lookAt, overlap, ENDS, SLOW } from './overlaps.js'
+import { interleavings, parallelHistories, parallelRenewals } from './parallel.js'
+
+/** Runs a property on a plugin, and says which invariant broke. */
+type Trial = (t: Test, product: Product, runs: number) => Promise<Invariant | undefined>
+
+/** What breaks a mutant has to be found within so many runs. Most take a tenth of it. */
+const RUNS = 300
+/** The copy without a mutation runs so often. */
+const CONTROL_RUNS = 40
+
+async function broken (property: fc.IAsyncProperty<any>, numRuns: number): Promise<Invariant | undefined> {
+  // The first failure is enough: nothing is shrunk.
+  const { failed, errorInstance } = await fc.check(property, { numRuns, endOnFailure: true })
+  if (!failed) return undefined
+  if (errorInstance instanceof InvariantBroken) return errorInstance.invariant
+  throw errorInstance
+}
+
+const inParallel: Trial = async (t, product, runs) => {
+  const redis = await sharedRedis()
+  const { servers, close } = await startApplications(product, { redis: redis.url })
+  t.teardown(close)
+  return await broken(parallelHistories(servers, redis.client()), runs)
+}
+
+const duringRenewals: Trial = async (t, product, runs) => {
+  const redis = await sharedRedis()
+  const { servers, close } = await startApplications(product, { redis: redis.url, rotateEvery: 55, rotateGrace: 15 })
+  t.teardown(close)
+  return await broken(parallelRenewals(servers, redis.client()), runs)
+}
+
+const inEveryOrder: Trial = async (t, product, runs) => await broken(interleavings(product, await redisStore(t, product)), runs)
+
+/** The forced overlaps, all of them: what a mutant does first decides. */
+const inOverlaps: Trial = async (t, product) => {
+  const redis = await sharedRedis()
+  const witness = redis.client()
+  const { applications: [slow], servers: [, fast], close } = await startApplications(product, { redis: redis.url })
+  t.teardown(close)
+  const scene = { slow: slow!, fast: fast!, look: lookAt(witness), expire: async () => { await pass(witness, 400_000) } }
+  try {
+    for (const end of ENDS) for (const kind of Object.keys(SLOW)) await overlap(scene, kind, end)
+    return undefined
+  } catch (error) {
+    if (error instanceof InvariantBroken) return error.invariant
+    throw error
+  }
+}
+
+interface Mutation {
+  readonly name: string
+  readonly replacements: readonly Replacement[]
+  readonly trial: Trial
+  /** What may break: any of these, because a broken guarantee may show in several ways. */
+  readonly breaks: readonly Invariant[]
+}
+
+/* The texts are pieces of source, with their own ${…}. */
+/* eslint-disable no-template-curly-in-string */
+const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the quick write does not look who owns the record',
+    replacements: [{ file: 'store/redis-scripts.ts', from: 'head[1] ~= ARGV[2] or ', to: '' }],
+    trial: inOverlaps,
+    breaks: ['I8']
+  },
+  {
+    name: 'no write looks whether the record still exists',
+    replacements: [
+      { file: 'store/redis-scripts.ts', from: "if head[1] ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end", to: '' },
+      { file: 'store/redis-scripts.ts', from: "if ttl < 0 or (ARGV[3] == '1' and ttl < idle * 1000) then return 'retry' end", to: '' },
+      { file: 'store/redis-scripts.ts', from: "if type(usage) ~= 'number' or 2 * usage + ARGV[4] > MAX_RECORD_SIZE then return 'retry' end", to: '' }
+    ],
+    trial: inOverlaps,
+    breaks: ['I6']
+  },
+  {
+    name: 'live writes do not look who owns the record',
+    replacements: [{ file: 'store/redis-scripts.ts', from: "if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end\nif not sane", to: 'if not sane' }],
+    trial: inEveryOrder,
+    breaks: ['I8', 'I16']
+  },
+  {
+    name: 'the whole record is written, not what changed',
+    replacements: [{
+      file: 'session/fields.ts',
+      from: 'for (const name of this.#values?.keys() ?? []) {',
+      to: `if (this.#assigned !== undefined) for (const name of this.names()) {
+        if (!this.#assigned.has(name)) operations.push({ type: 'set', field: name, text: this.#stored(name) })
+      }
+      for (const name of this.#values?.keys() ?? []) {`
+    }],
+    trial: inParallel,
+    breaks: ['I1', 'I2', 'I3']
+  },
+  {
+    name: 'the same, in every order of the calls',
+    replacements: [{
+      file: 'session/fields.ts',
+      from: 'for (const name of this.#values?.keys() ?? []) {',
+      to: `if (this.#assigned !== undefined) for (const name of this.names()) {
+        if (!this.#assigned.has(name)) operations.push({ type: 'set', field: name, text: this.#stored(name) })
+      }
+      for (const name of this.#values?.keys() ?? []) {`
+    }],
+    trial: inEveryOrder,
+    breaks: ['I1', 'I2', 'I3']
+  },
+  {
+    name: 'rotation copies and deletes',
+    replacements: [{
+      file: 'session/session.ts',
+      from: 'const written = await store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: \'together\' }, rules)',
+      to: `let written
+      if (digest === undefined) written = await store.write(this.#id!, this.#digest, { operations, settings, touch, mode: 'together' }, rules)
+      else {
+        const { fields } = await store.load(this.#id!, this.#digest, false, rules) ?? {}
+        if (fields !== undefined) {
+          const copy = [...fields.names()].filter((name) => !/^(?:@|created_at|last_accessed_at|session_ttl)/.test(name)).map((field) => ({ type: 'set', field, text: fields.get(field)! }) as const)
+          const id = newId()
+          written = await store.create(id, digest, { operations: [...copy, ...operations], settings: {}, touch: 'never', mode: 'together' }, rules)
+          await store.destroy(this.#id!)
+          this.#id = id
+        }
+      }`
+    }],
+    trial: inParallel,
+    breaks: ['I9']
+  },
+  {
+    name: 'logout clears the cookie only',
+    replacements: [{ file: 'session/session.ts', from: "if (this.#state === 'stored') await store.destroy(this.#id!)", to: '' }],
+    trial: inParallel,
+    breaks: ['I6']
+  },
+  {
+    name: 'increments are read and written',
+    replacements: [{
+      file: 'session/live.ts',
+      from: "return Number(await this.#operate({ type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))",
+      to: `const text = String(await this.int + by + 0 * (min + max))
+    await this.#operate({ type: 'set', field: this.#name, text })
+    return Number(text)`
+    }],
+    trial: inParallel,
+    breaks: ['I3']
+  },
+  {
+    name: 'update does not look whether somebody was faster',
+    replacements: [{ file: 'store/redis-scripts.ts', from: 'if current ~= expected then', to: 'if false then' }],
+    trial: inParallel,
+    breaks: ['I2']
+  },
+  {
+    name: 'every offer of a successor is accepted',
+    replacements: [{ file: 'store/redis-scripts.ts', from: "if redis.call('HEXISTS', KEYS[1], '${record.NEXT}') == 1 then return redis.call('HGET', KEYS[1], '${record.SEALED}') end", to: '' }],
+    trial: duringRenewals,
+    breaks: ['I8']
+  },
+  {
+    name: 'a renewal ends the old secret at once',
+    replacements: [{ file: 'store/redis-scripts.ts', from: "'${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE)", to: "'${record.PREVIOUS_UNTIL}', ms(now - 1)" }],
+    trial: duringRenewals,
+    breaks: ['I8']
+  }
+]
+
+test('mutations are found', async (t) => {
+  for (const { name, replacements, trial, breaks } of MUTATIONS) {
+    await t.test(name, async (t) => {
+      const invariant = await trial(t, await mutant(replacements), RUNS)
+      t.ok(invariant !== undefined && breaks.includes(invariant), `breaks ${breaks.join(' or ')}`, { found: invariant })
+    })
+  }
+})
+
+test('the same copy without a mutation breaks nothing', async (t) => {
+  const copy = await mutant()
+  for (const trial of [inOverlaps, inParallel, duringRenewals, inEveryOrder]) t.equal(await trial(t, copy, CONTROL_RUNS), undefined)
+})
+
+test('a mutation whose text is not there is an error', async (t) => {
+  await t.rejects(mutant([{ file: 'plugin.ts', from: 'no such text', to: '' }]), /0 times/)
+  await t.rejects(mutant([{ file: 'plugin.ts', from: 'session', to: '' }]), /holds \d\d+ times/)
+  await t.rejects(mutant([{ file: 'absent.ts', from: 'a', to: '' }]), /no src\/absent.ts/)
+})
