@@ -4,7 +4,7 @@ import { PassThrough, Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import { makeApp, sharedRedis } from '../support/app.js'
-import { parseSetCookie } from '../support/browser.js'
+import { parseSetCookie } from '../support/set-cookie.js'
 
 interface Client {
   cookie: string
