@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { CommandError, UsageError, type Command, type Context } from '../command.js'
-import { buildDemo, MAX_TTL, type DemoOptions } from './server.js'
+import { MAX_TTL } from './forms.js'
+import type { DemoOptions } from './options.js'
+import { buildDemo } from './server.js'
 
 /** The flags of `demo`, read and checked. */
 export interface DemoFlags {

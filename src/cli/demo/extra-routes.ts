@@ -1,0 +1,45 @@
+/** What the redis.io demo does not have. */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { answer, refuse, refuseEnded } from './answers.js'
+import { member } from './forms.js'
+import { peek, type DemoOptions } from './options.js'
+
+/** How long `POST /field` sits on its session between reading and writing it, so that parallel requests do overlap. */
+const FIELD_DELAY = 60
+
+/** Adds `/rotate`, `/record` and `/field`. */
+export function addExtras (app: FastifyInstance, options: DemoOptions): void {
+  app.post('/rotate', async (request, reply) => {
+    if (request.session.isNew) return await refuseEnded(request, reply, options)
+    const before = await fingerprint(request)
+    await request.session.rotate()
+    await request.session.save()
+    return await answer(request, reply, options, { fingerprint: { before, after: await fingerprint(request) } })
+  })
+
+  app.get('/record', peek, async (request, reply) => {
+    const record = request.session.isNew ? undefined : await request.server.sessions.inspect(request.session.id)
+    if (record === undefined) return await refuseEnded(request, reply, options)
+    const store = options.redis === 'memory:' ? 'memory' : 'redis'
+    return { store, key: record.key, ttl_ms: record.ttl, fields: record.fields }
+  })
+
+  app.post('/field', async (request, reply) => {
+    if (request.session.isNew) return await refuseEnded(request, reply, options)
+    const name = member(request.body, 'name')
+    const value = member(request.body, 'value')
+    if (typeof name !== 'string' || !/^field\d\d$/.test(name)) return refuse(reply, 400, 'name: field00 to field99')
+    if (typeof value !== 'string' || value.length > 100) return refuse(reply, 400, 'value: at most 100 characters of text')
+    await wait(FIELD_DELAY)
+    request.session.set(name, value)
+    await request.session.save()
+    return { name, value }
+  })
+}
+
+/** The first characters of the hash that stands for the cookie's secret: enough to see that it changed. */
+async function fingerprint (request: FastifyRequest): Promise<string> {
+  const record = await request.server.sessions.inspect(request.session.id)
+  return record?.fields['@digest']?.slice(0, 8) ?? ''
+}

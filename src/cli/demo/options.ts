@@ -1,0 +1,24 @@
+/** What the demo can be told, and what its routes have in common. */
+import type { FastifyServerOptions } from 'fastify'
+
+/** Idle timeout of a `POST /login` that names none, seconds. */
+export const ENDPOINT_TTL = 60
+
+/** Route options: looking at a session is not using it. */
+export const peek = { config: { session: { touch: false } } }
+
+/** What the demo server can be told. */
+export interface DemoOptions {
+  /** URL of the store, or `memory:`. */
+  redis: string
+  /** Signs the cookies; without it the plugin reads `SESSION_SECRET`. */
+  secret?: string | undefined
+  /** Idle timeout in seconds, for the page's form and for `POST /login` alike. */
+  ttl?: number | undefined
+  /** The cookie's `Secure` attribute; without it the plugin decides. */
+  secureCookie?: boolean | undefined
+  /** The cookie's name; without it the plugin decides. */
+  cookieName?: string | undefined
+  /** Passed on to Fastify. */
+  logger?: FastifyServerOptions['logger']
+}

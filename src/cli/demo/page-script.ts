@@ -1,0 +1,309 @@
+/**
+ * The page's one script, for browsers: what only a script can do with the session that the server has rendered.
+ *
+ * No backquotes and no ${…} below: the script is one template of this file. No innerHTML either, ever: what comes out of a
+ * session is text that somebody typed, and only goes into `textContent` and `value`.
+ */
+export const SCRIPT = String.raw`
+'use strict'
+;(function () {
+  const byId = function (id) { return document.getElementById(id) }
+  const main = document.querySelector('main')
+  const FIELDS = Number(main.dataset.fields)
+  const calm = matchMedia('(prefers-reduced-motion: reduce)')
+
+  let shown = null       // the session on the page, as the server last described it
+  let deadline = 0       // when it ends unless used, by performance.now()
+  let timer = 0
+  let saying = 0
+  let asked = 0          // requests so far: of two answers the one that was asked for later counts
+  let applied = 0
+
+  // --- Requests ---------------------------------------------------------------------------------------------------
+
+  async function ask (method, path, form) {
+    const number = ++asked
+    let response, body
+    try {
+      response = await fetch(path, { method: method, body: form && new URLSearchParams(form), headers: { accept: 'application/json' } })
+      body = await response.json()
+    } catch (error) {
+      return { ok: false, status: 0, number: number, body: { error: 'The server does not answer.' } }
+    }
+    return { ok: response.ok, status: response.status, number: number, body: body, ms: Number(response.headers.get('x-session-ttl-ms')) }
+  }
+
+  /** Shows what an answer says about the session. Returns whether the request succeeded. */
+  function apply (answer) {
+    if (answer.status === 401) {
+      end(answer.body.error)
+    } else if (!answer.ok) {
+      say(answer.body.error)
+      if (answer.status === 409) look()
+    } else if (answer.number > applied && 'authenticated' in answer.body) {
+      applied = answer.number
+      if (answer.body.authenticated) show(answer.body, answer.ms)
+      else if (shown) end('The session ended.')
+    }
+    return answer.ok
+  }
+
+  /** Asks how the session stands, which does not keep it alive. */
+  async function look () {
+    apply(await ask('GET', '/session'))
+    if (shown) await readRecord()
+  }
+
+  // --- The session ------------------------------------------------------------------------------------------------
+
+  function show (view, ms) {
+    const another = !shown || shown.session_id !== view.session_id
+    shown = view
+    deadline = performance.now() + ms
+    byId('id').textContent = view.session_id
+    byId('user').textContent = view.session.username
+    byId('views').textContent = view.session.page_views
+    byId('configured').textContent = seconds(view.configured_ttl)
+    showTime('created', view.session.created_at)
+    showTime('accessed', view.session.last_accessed_at)
+    byId('bar').max = view.configured_ttl * 1000
+    if (another) {
+      byId('new-ttl').value = view.configured_ttl
+      byId('rotated').hidden = true
+      clearCells()
+    }
+    toggle(true)
+    schedule()
+  }
+
+  /** Goes back to the start form, and says why. */
+  function end (why) {
+    clearTimeout(timer)
+    // Nobody's focus may vanish together with the panel that held it.
+    const lostFocus = byId('in').contains(document.activeElement) || byId('in-more').contains(document.activeElement)
+    shown = null
+    toggle(false)
+    byId('record').textContent = ''
+    if (lostFocus) byId('out-title').focus()
+    // Announced by the status line, which goes away; still there for who looks later.
+    byId('why').textContent = why
+    byId('why').hidden = false
+    say(why)
+  }
+
+  function toggle (signedIn) {
+    for (const id of ['in', 'in-more']) byId(id).hidden = !signedIn
+    for (const id of ['out', 'out-more']) byId(id).hidden = signedIn
+  }
+
+  // --- The countdown ----------------------------------------------------------------------------------------------
+
+  function schedule () {
+    clearTimeout(timer)
+    const left = deadline - performance.now()
+    drawLeft(Math.max(0, left))
+    if (left <= 0) confirmEnd()
+    else timer = setTimeout(schedule, Math.min(left, calm.matches || left > 60000 ? 1000 : 100))
+  }
+
+  function drawLeft (left) {
+    byId('left').textContent = left < 10000 && !calm.matches ? (left / 1000).toFixed(1) + ' s' : seconds(Math.ceil(left / 1000))
+    byId('bar').value = left
+    byId('countdown').classList.toggle('low', left < byId('bar').max / 5)
+  }
+
+  /** The store decides what has expired. Another tab may have used the session, so it is asked before the page says so. */
+  async function confirmEnd () {
+    const ttl = shown.configured_ttl
+    const answer = await ask('GET', '/session')
+    if (!answer.ok || answer.body.authenticated) {
+      apply(answer)
+      // The last milliseconds, or a server that is away: ask again, without haste.
+      if (shown && deadline <= performance.now()) timer = setTimeout(schedule, 1000)
+    } else if (shown && answer.number > applied) {
+      end('The session expired: it was not used for ' + seconds(ttl) + '.')
+    }
+  }
+
+  // --- Parallel writes --------------------------------------------------------------------------------------------
+
+  function clearCells () {
+    byId('parallel-result').textContent = 'Nothing sent yet.'
+    for (const cell of byId('cells').children) mark(cell, '', '')
+  }
+
+  function mark (cell, state, sign) {
+    cell.className = state
+    cell.textContent = cell.dataset.number + (sign && ' ' + sign)
+  }
+
+  async function writeInParallel () {
+    const run = Math.random().toString(36).slice(2, 6)
+    const cells = Array.from(byId('cells').children)
+    const values = new Map(cells.map(function (cell) { return ['field' + cell.dataset.number, run + '-' + cell.dataset.number] }))
+    byId('parallel-result').textContent = 'Sending…'
+    for (const cell of cells) mark(cell, '', '')
+    const answers = await Promise.all(cells.map(async function (cell) {
+      const name = 'field' + cell.dataset.number
+      const answer = await ask('POST', '/field', { name: name, value: values.get(name) })
+      if (answer.ok) mark(cell, 'sent', '…')
+      return answer
+    }))
+    const failed = answers.find(function (answer) { return !answer.ok })
+    if (failed) {
+      clearCells()
+      apply(failed)
+      return
+    }
+    const record = await readRecord()
+    if (!record) return
+    let kept = 0
+    for (const cell of cells) {
+      const name = 'field' + cell.dataset.number
+      const isKept = record.fields[name] === values.get(name)
+      if (isKept) kept++
+      mark(cell, isKept ? 'kept' : 'lost', isKept ? '✓' : '✗ lost')
+    }
+    const result = kept + ' of ' + FIELDS + ' fields are in the record' + (kept === FIELDS ? ': none was lost.' : '.')
+    byId('parallel-result').textContent = result
+    apply(await ask('GET', '/session'))
+    say(result)
+  }
+
+  // --- The record -------------------------------------------------------------------------------------------------
+
+  async function readRecord () {
+    const answer = await ask('GET', '/record')
+    if (!answer.ok) {
+      apply(answer)
+      return null
+    }
+    const record = answer.body
+    byId('record').textContent = [
+      '$ redis-cli HGETALL ' + record.key, listing(record.fields),
+      '$ redis-cli PTTL ' + record.key, '(integer) ' + record.ttl_ms
+    ].join('\n')
+    byId('memory-note').hidden = record.store !== 'memory'
+    return record
+  }
+
+  /** Names and texts numbered, as redis-cli prints them on a terminal. */
+  function listing (fields) {
+    const texts = Object.entries(fields).flat()
+    const width = String(texts.length).length
+    return texts.map(function (text, index) { return String(index + 1).padStart(width) + ') ' + quoted(text) }).join('\n')
+  }
+
+  /** redis-cli quotes bytes, not characters: whatever is not printable ASCII becomes an escape. */
+  function quoted (text) {
+    const named = { 7: '\\a', 8: '\\b', 9: '\\t', 10: '\\n', 13: '\\r', 34: '\\"', 92: '\\\\' }
+    return '"' + Array.from(new TextEncoder().encode(text), function (byte) {
+      if (named[byte]) return named[byte]
+      return byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '\\x' + byte.toString(16).padStart(2, '0')
+    }).join('') + '"'
+  }
+
+  // --- Words ------------------------------------------------------------------------------------------------------
+
+  /** The line lies over the page, so it does not stay for good. */
+  function say (text) {
+    clearTimeout(saying)
+    byId('status').textContent = text
+    saying = setTimeout(function () { byId('status').textContent = '' }, 6000)
+  }
+
+  function seconds (count) {
+    if (count < 100) return count + ' s'
+    const parts = [[Math.floor(count / 86400), ' d'], [Math.floor(count / 3600) % 24, ' h'], [Math.floor(count / 60) % 60, ' min'], [count % 60, ' s']]
+    return parts.filter(function (part) { return part[0] > 0 }).map(function (part) { return part.join('') }).join(' ')
+  }
+
+  function showTime (id, iso) {
+    const date = new Date(iso)
+    byId(id).dateTime = iso
+    byId(id).textContent = Number.isNaN(date.getTime()) ? iso : date.toLocaleString()
+  }
+
+  // --- What people can do -----------------------------------------------------------------------------------------
+
+  /** One action of one control at a time. The control is not disabled, because that would take its focus away. */
+  function once (control, action) {
+    return async function (event) {
+      event.preventDefault()
+      if (control.getAttribute('aria-disabled') === 'true') return
+      control.setAttribute('aria-disabled', 'true')
+      try {
+        await action()
+      } finally {
+        control.removeAttribute('aria-disabled')
+      }
+    }
+  }
+
+  function onClick (id, action) {
+    byId(id).addEventListener('click', once(byId(id), action))
+  }
+
+  function onSubmit (id, action) {
+    byId(id).addEventListener('submit', once(byId(id).querySelector('button'), action))
+  }
+
+  async function change (path, form, done) {
+    const answer = await ask('POST', path, form)
+    if (!apply(answer)) return
+    await readRecord()
+    say(done(answer.body))
+  }
+
+  onSubmit('start', async function () {
+    const answer = await ask('POST', '/login', { username: byId('username').value, ttl: byId('ttl').value })
+    if (!apply(answer)) return
+    byId('in-title').focus()
+    await readRecord()
+    say('Session started. Unused, it ends in ' + seconds(answer.body.configured_ttl) + '.')
+  })
+
+  onSubmit('change', function () {
+    return change('/ttl', { ttl: byId('new-ttl').value }, function (body) {
+      return 'The session now ends when it is not used for ' + seconds(body.configured_ttl) + '.'
+    })
+  })
+
+  onClick('increment', function () {
+    return change('/increment', null, function (body) { return 'Page views: ' + body.page_views + '. The countdown starts over.' })
+  })
+
+  onClick('rotate', function () {
+    return change('/rotate', null, function (body) {
+      byId('rotated-id').textContent = body.session_id
+      byId('before').textContent = body.fingerprint.before
+      byId('after').textContent = body.fingerprint.after
+      byId('rotated').hidden = false
+      return 'New secret in the cookie; the session is the same.'
+    })
+  })
+
+  onClick('parallel', writeInParallel)
+
+  onClick('reread', async function () {
+    if (await readRecord()) say('Record read. Looking does not keep the session alive.')
+  })
+
+  onClick('logout', async function () {
+    const answer = await ask('POST', '/logout')
+    if (!answer.ok) say(answer.body.error)
+    else end('Logged out. The record is deleted.')
+  })
+
+  document.addEventListener('visibilitychange', function () {
+    if (!document.hidden) look()
+  })
+
+  // The server has rendered the session already; what only a script can do starts here.
+  const initial = JSON.parse(main.dataset.session)
+  if (initial) {
+    show(initial, Number(main.dataset.ttl))
+    readRecord()
+  }
+})()
+`
