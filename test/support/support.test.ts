@@ -40,14 +40,16 @@ function impatient (t: Test, url: string): Redis {
   return client
 }
 
-test('require-redis', async t => {
-  const script = fileURLToPath(new URL('./require-redis.js', import.meta.url))
-  const present = spawnSync(process.execPath, [script], { encoding: 'utf8' })
-  t.match(present, { status: 0, stdout: '', stderr: '' }, 'says nothing where Redis is there')
-  const env = { ...process.env, REDIS_SERVER: '/nowhere/redis-server' }
-  const wrong = spawnSync(process.execPath, [script], { encoding: 'utf8', env })
-  t.equal(wrong.status, 1, 'a named program that does not run is an error')
-  t.match(wrong.stderr, /REDIS_SERVER names \/nowhere\/redis-server[^]*apt-get install redis-server/)
+test('require-tools', async t => {
+  const script = fileURLToPath(new URL('./require-tools.js', import.meta.url))
+  const run = (env: NodeJS.ProcessEnv = {}) => spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, ...env } })
+  t.match(run(), { status: 0, stdout: '', stderr: '' }, 'says nothing where everything is there')
+  for (const [variable, name, advice] of [['REDIS_SERVER', 'redis-server', 'redis-server'], ['CHROMIUM', 'chromium', 'chromium']] as const) {
+    const wrong = run({ [variable]: `/nowhere/${name}` })
+    t.equal(wrong.status, 1, 'a named program that does not run is an error')
+    t.match(wrong.stderr, new RegExp(`^${variable} names /nowhere/${name}[^]*apt-get install ${advice}`))
+    t.equal(wrong.stdout, '', 'and nothing is installed in its stead')
+  }
 })
 
 test('until', async t => {
