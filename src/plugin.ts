@@ -89,6 +89,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   fastify.decorate(`${decoratorName}s`, new Sessions(instance.store))
   fastify.addHook('onRequest', loadSession)
   fastify.addHook('onSend', saveSession)
+  // A hook more for every request, so only where somebody would read what it says.
+  if (saysSomething(fastify.log)) fastify.addHook('onResponse', warnOfLostChanges)
 
   function sessionOf (request: Decorated): Session {
     const session = request[kSession] as Session | null
@@ -222,6 +224,18 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     })
   }
 
+  /** Where the application wrote the response by hand, `saveSession` was not called. */
+  function warnOfLostChanges (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const session = (request as Decorated)[kSession] as Session | null
+    if (session !== null && !session.sealed && session.dirty) {
+      const { method, routeOptions: { url = '' } } = request
+      warn(`lost ${method} ${url}`, () => {
+        request.log.warn({ route: `${method} ${url}` }, 'the session was changed and not saved: before writing to a hijacked reply, await session.save()')
+      })
+    }
+    done()
+  }
+
   /** The last look at a response that is about to leave. */
   function conclude (reply: FastifyReply, session: Session): void {
     if (session.failure === undefined) cookie.settle(reply)
@@ -255,6 +269,11 @@ async function makeCookie (fastify: FastifyInstance, options: CookieOptions, mig
     cookie = make(context.serializeCookie)
   })
   return cookie!
+}
+
+/** Whether warnings go anywhere: of a logger that is off, or too quiet for them, all quiet methods are the same one. */
+function saysSomething (log: FastifyInstance['log']): boolean {
+  return log.warn !== log.trace
 }
 
 /** A handler may also answer with a web `Response`, whose status Fastify takes over after this hook. */

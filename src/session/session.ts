@@ -203,6 +203,17 @@ export class Session implements LiveSession {
     return this.#sealed
   }
 
+  /** Whether this request changed something that nobody saved. */
+  get dirty (): boolean {
+    if (this.#busy !== undefined || this.#state === 'gone') return false
+    if (this.#ending || this.#rotating || this.#settings !== undefined || this.#replaced !== undefined) return true
+    try {
+      return this.#fields.changes().length > 0
+    } catch {
+      return true // there is a change, even if no store would take it
+    }
+  }
+
   /** Ends the session when it is saved: `request.session = null`. */
   endLater (): void {
     this.#assertWritable()

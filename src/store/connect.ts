@@ -143,6 +143,8 @@ function safeOptions (timeout: number): RedisOptions {
     autoResendUnfulfilledCommands: false,
     connectTimeout: 2000,
     socketTimeout: timeout + 150,
+    // By itself it waits for as long as Redis expects to take, at least for a second.
+    maxLoadingRetryTime: 250,
     retryStrategy: (times) => Math.min(25 * 2 ** Math.min(times, 5), 500) + Math.random() * 50,
     // A master that became a replica answers READONLY for ever; a new connection finds the new master.
     reconnectOnError: (error) => isReadOnly(error) ? 1 : false
