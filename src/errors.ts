@@ -86,6 +86,10 @@ export const SealedError = createError('SESSION_SEALED',
 export const HeadersSentError = createError('SESSION_HEADERS_SENT',
   'The headers of this response are sent, so no cookie can be set: create, regenerate or rotate the session earlier.', 500)
 
+/** `sessions.issue()` was given nothing to store: a session without data has no record, and so no cookie. */
+export const NoDataError = createError('SESSION_NO_DATA',
+  'A session without data has no record: give sessions.issue() at least one field.', 500)
+
 /** The session was looked at before the plugin's own `onRequest` hook loaded it. */
 export const TooEarlyError = createError<[string]>('SESSION_TOO_EARLY',
   'request.%s is not loaded yet: register the session plugin before the hooks that use it.', 500)

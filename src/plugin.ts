@@ -35,6 +35,8 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /**
+     * For the plugin instance whose `decoratorName` is `session`; others go by their own names.
+     *
      * `false`: no cookie is read and Redis is not asked; the session is empty and cannot be changed.
      * `{ touch: false }`: requests to this route do not extend the session.
      * `{ onStoreError: 'anonymous' }`: where the session cannot be loaded because the store does not answer, the handler
@@ -86,7 +88,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   fastify.decorateRequest(kSession, null)
   fastify.decorateRequest(kReply, null)
   fastify.decorateRequest(decoratorName, { getter: getSession, setter: setSession } as { getter: () => unknown })
-  fastify.decorate(`${decoratorName}s`, new Sessions(instance.store))
+  fastify.decorate(`${decoratorName}s`, new Sessions(instance))
   fastify.addHook('onRequest', loadSession)
   fastify.addHook('onSend', saveSession)
   // A hook more for every request, so only where somebody would read what it says.
@@ -97,7 +99,12 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     if (session !== null) return session
     const reply = request[kReply] as FastifyReply | null
     if (reply === null) throw new TooEarlyError(decoratorName)
-    return newSession(request, reply, request.routeOptions.config.session)
+    return newSession(request, reply, routeSession(request))
+  }
+
+  function routeSession (request: FastifyRequest): RouteSession {
+    const config: object = request.routeOptions.config
+    return (config as Record<string, RouteSession>)[decoratorName]
   }
 
   function newSession (request: Decorated, reply: FastifyReply, route: RouteSession): Session {
@@ -128,7 +135,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       return
     }
     // Asked for once, because Fastify puts the answer together anew every time.
-    const route = request.routeOptions.config.session
+    const route = routeSession(request)
     if (route === false) {
       done()
       return

@@ -26,14 +26,14 @@ export interface SessionInstance {
   readonly rules: Rules
   readonly fieldRules: FieldRules
   readonly signer: TokenSigner
-  readonly cookie: SessionCookie
+  readonly cookie: Pick<SessionCookie, 'name' | 'issue' | 'clear'>
   /** The option `cookie.persistent`. */
   readonly persistent: boolean
   /** Where sessions of another library are moved; see the option `migrateFrom`. */
   readonly migrations: { end (header: string): Promise<void> } | undefined
 }
 
-/** What a route's `config.session` says. */
+/** What a route's `config.session`, or `config.<decoratorName>`, says. */
 export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } | undefined
 
 /** What the option `onStoreError` says. */
