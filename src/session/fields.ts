@@ -230,8 +230,19 @@ export class Fields {
       return text !== before && text !== JSON.stringify(decode(before))
     } catch (error) {
       // What was stored by others beyond our limits may stay, as long as nobody touches it.
-      if (error instanceof DepthError || error instanceof ValueError) return JSON.stringify(value) !== JSON.stringify(decode(before))
+      if (error instanceof DepthError || error instanceof ValueError) return differs(value, before)
       throw error
     }
+  }
+}
+
+/** Whether a value that may not be stored is another one than its text says. */
+function differs (value: unknown, before: string): boolean {
+  try {
+    return JSON.stringify(value) !== JSON.stringify(decode(before))
+  } catch (error) {
+    // Parsing takes any depth, writing does not: nested that deep it came from the store, and cannot go back there anyway.
+    // Everything else, a cycle for instance, was put in by this request.
+    return !(error instanceof RangeError)
   }
 }

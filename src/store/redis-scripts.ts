@@ -72,8 +72,13 @@ local function extension(record)
   local slack = math.min(TOUCH_INTERVAL, idle * TOUCH_INTERVAL / IDLE_TIMEOUT)
   return math.min(idle + slack, lifetime_left(record))
 end
+-- tonumber() also takes 'nan' and 'inf', with which no comparison means what it says.
+local function finite(text)
+  local number = tonumber(text)
+  return number and number > -math.huge and number < math.huge
+end
 local function sane(record)
-  return tonumber(record['${record.SESSION_TTL}']) and tonumber(record['${record.CREATED_AT}'])
+  return finite(record['${record.SESSION_TTL}']) and finite(record['${record.CREATED_AT}'])
 end
 local function expire(key, ttl)
   redis.call('PEXPIRE', key, ms(math.max(1, math.min(ttl, ${record.MAX_TTL}))))

@@ -131,6 +131,9 @@ test('what JSON cannot carry is refused where it is written, and nothing is stor
     }
     t.equal(browser.jar.size, 0, `no session came of it in ${name}`)
     t.match(await visit((session) => { session.list = []; session.list.push(undefined) }), { status: 500, code: 'SESSION_VALUE_INVALID' }, 'found when saved')
+    t.match(await visit((session) => { session.list = [] }), null)
+    t.match(await visit((session) => { session.list.push(session.list) }), { status: 500, code: 'SESSION_VALUE_INVALID' }, 'a cycle in what was read')
+    await visit((session) => { delete session.list })
     await visit((session) => { session.when = new Date(0); session.optional = { a: undefined, b: 1 } })
     t.strictSame(await visit((session) => session.data()), { when: '1970-01-01T00:00:00.000Z', optional: { b: 1 } }, 'what JSON carries in its own way')
   })
