@@ -168,7 +168,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Loads the session of another library, where its cookie came and none of ours was good for anything. */
   function loadMoved (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const off = request.routeOptions.config.session === false
+    const off = routeSession(request) === false
     const moving = off ? undefined : migrations?.move(request.raw.headers.cookie ?? '')
     if (moving === undefined) {
       done()
