@@ -108,7 +108,9 @@ export class RedisTransport {
   /** Runs a script by its full text: only that can teach a Redis that restarted, or failed over, the script. */
   async #teach (script: Script, key: string, args: readonly string[]): Promise<Reply> {
     try {
-      return await this.#send(new Call('eval', script.text, key, args))
+      const reply = await this.#send(new Call('eval', script.text, key, args))
+      this.#health.noteAnswer()
+      return reply
     } catch (error) {
       throw this.#failure(error)
     } finally {
