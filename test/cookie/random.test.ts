@@ -1,3 +1,4 @@
+import * as crypto from 'node:crypto'
 import { test } from 'tap'
 import { randomText } from '../../src/cookie/random.js'
 
@@ -59,4 +60,32 @@ test('bits are as often set as not, and neighbours do not depend on each other',
   const tolerance = 6 * Math.sqrt(total) / 2
   t.ok(Math.abs(set - total / 2) < tolerance, `${set} of ${total} bits`)
   t.ok(Math.abs(equal - total / 2) < tolerance, `${equal} of ${total} neighbours`)
+})
+
+test('the supply comes from the system\'s generator, and what was handed out is wiped from it', async (t) => {
+  let supply: Buffer = Buffer.alloc(0)
+  let fills = 0
+  const { randomText } = await t.mockImport<typeof import('../../src/cookie/random.js')>('../../src/cookie/random.ts', {
+    'node:crypto': {
+      ...crypto,
+      randomFillSync: (buffer: Buffer) => {
+        fills++
+        supply = buffer
+        return crypto.randomFillSync(buffer)
+      }
+    }
+  })
+  let handedOut = 0
+  for (let i = 0; i < 1000; i++) {
+    const before = Buffer.from(supply)
+    const filled = fills
+    const bytes = i % 2 === 0 ? 16 : 24
+    const text = randomText(bytes)
+    if (fills > filled) handedOut = 0
+    else if (text !== before.toString('base64url', handedOut, handedOut + bytes)) t.fail('each byte is handed out once')
+    handedOut += bytes
+    if (!supply.subarray(0, handedOut).every((byte) => byte === 0)) t.fail('not wiped')
+  }
+  t.equal(supply.length, 8192)
+  t.equal(fills, 3, 'filled up when it was used up, not before')
 })
