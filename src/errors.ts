@@ -67,6 +67,36 @@ export const NumberRangeError = createError<[string]>('SESSION_NUMBER_RANGE',
 export const ConflictError = createError<[string, number]>('SESSION_UPDATE_CONFLICT',
   'Session field "%s" was changed by others during all %d attempts to update it.', 409)
 
+/** The user has `maxSessionsPerUser` sessions already, and `onLimit` is `refuse`. Nothing was stored. */
+export const LimitError = createError<[number]>('SESSION_LIMIT_REACHED',
+  'The user has %d sessions already. End one of them first.', 403)
+
+/** The route asks for an authenticated user, and the session is nobody's. */
+export const LoginRequiredError = createError('SESSION_LOGIN_REQUIRED', 'This needs a login.', 401)
+
+/** The route's `maxAuthAge` has passed since the user was authenticated. */
+export const AuthenticationTooOldError = createError('SESSION_AUTH_TOO_OLD',
+  'This needs a login that is more recent. Authenticate again.', 401)
+
+/** The route asks for an elevated session (`session.elevate()`), and this one is not, or not any more. */
+export const NotElevatedError = createError('SESSION_NOT_ELEVATED', 'This needs the password once more.', 403)
+
+/** `fastify.sessions` was asked about a user, but the option `userField` does not say which sessions are whose. */
+export const NoUsersError = createError('SESSION_NO_USERS', 'Set the option userField: without it no session is a user\'s.', 500)
+
+const EndedBase = createError<[string]>('SESSION_ENDED', 'The session ended: %s.', 401)
+
+/** The reason with which `session.signal` aborts. It is thrown only by what the signal was passed on to. */
+export class EndedError extends EndedBase {
+  /** `destroyed`: logout or regeneration. `ended`: from outside. `expired`: by time. `reused`: a renewed secret was used again. */
+  readonly reason: 'destroyed' | 'ended' | 'expired' | 'reused'
+
+  constructor (reason: 'destroyed' | 'ended' | 'expired' | 'reused') {
+    super(reason)
+    this.reason = reason
+  }
+}
+
 /** A property was assigned that belongs to the session object itself. */
 export const ReservedPropertyError = createError<[string, string]>('SESSION_PROPERTY_RESERVED',
   'session.%s belongs to the session object. To store data under that name call session.set(\'%s\', value).', 500)

@@ -5,7 +5,7 @@ export type {
   LiveAttribute, LiveAttributes, RememberOptions, Session, SessionData, SessionMethods
 } from './session/types.js'
 export type { RouteSession } from './session/session.js'
-export type { Sessions } from './sessions.js'
+export type { SessionDetails, SessionInfo, SessionOrId, Sessions } from './sessions.js'
 export type { SessionEvent, SessionEvents, StoreOperation } from './diagnostics.js'
 export { MemoryStore } from './store/memory.js'
 export { RedisStore } from './store/redis.js'

@@ -8,7 +8,9 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { readEnvironment, variableOf, type Environment } from './environment.js'
 import { OptionError } from './errors.js'
 import { resolveMigrations, type MigrateFrom, type ResolvedMigration } from './migrate/options.js'
+import { isReserved } from './store/record.js'
 import type { Rules, Store } from './store/store.js'
+import type { UserFieldOption } from './users/user-field.js'
 
 /** What the option `redis` takes. */
 export type RedisOption = string | RedisOptions | Redis | Cluster | Store
@@ -133,6 +135,29 @@ export const OptionsSchema = Type.Object({
     defaultText: 'none',
     description: 'Moves sessions that another library wrote, when their browsers come: what and how in the [migration guide](src/migrate/README.md).'
   }))),
+  userField: Type.Optional(Type.Unsafe<UserFieldOption>(Type.Any({
+    env: 'SESSION_USER_FIELD',
+    defaultText: 'none',
+    description: 'Whose a session is: the name of the data field that holds the user, or (in code) a function of the data that returns ' +
+      'a string, a number or `undefined`. With it, sessions can be listed and ended by user.'
+  }))),
+  maxSessionsPerUser: Type.Integer({
+    env: 'SESSION_MAX_PER_USER',
+    default: 0,
+    minimum: 0,
+    maximum: 1000,
+    description: 'How many sessions a user may have at the same time. 0: any number. Needs `userField`.'
+  }),
+  onLimit: Type.Union([Type.Literal('end-oldest'), Type.Literal('refuse')], {
+    env: 'SESSION_ON_LIMIT',
+    default: 'end-oldest',
+    description: '`end-oldest` or `refuse`: what a login beyond `maxSessionsPerUser` does. Refused, it is answered 403.'
+  }),
+  devices: Type.Boolean({
+    env: 'SESSION_DEVICES',
+    default: false,
+    description: 'Keep, in a user\'s session, browser and system of the login in words, and its network (the first 24 bits of IPv4, 48 of IPv6).'
+  }),
   decoratorName: Type.String({
     env: 'SESSION_DECORATOR_NAME',
     default: 'session',
@@ -232,6 +257,7 @@ export function resolveOptions (given: SessionOptions, environment: Environment)
   const { secret, cookie, touchInterval = Math.min(merged.idleTimeout / 60, 60), migrateFrom, ...rest } = merged
   const secrets = checkSecrets(secret)
   checkTimes(merged, touchInterval)
+  checkUsers(merged)
   if (environment['NODE_ENV'] === 'production') {
     if (!cookie.secure) warnings.push('cookie.secure is false in production: anybody on the network can read the cookie')
     if (merged.redis === 'memory:') warnings.push('sessions are kept in memory in production: they end with this process, and other processes do not know them')
@@ -249,7 +275,8 @@ export function resolveOptions (given: SessionOptions, environment: Environment)
       rotateEvery: merged.rotateEvery * 1000,
       rotateGrace: merged.rotateGrace * 1000,
       maxFields: merged.maxFields,
-      maxRecordSize: merged.maxRecordSize
+      maxRecordSize: merged.maxRecordSize,
+      users: merged.userField !== undefined
     },
     warnings
   }
@@ -298,6 +325,17 @@ function checkTimes (options: Complete, touchInterval: number): void {
   }
   if (options.rotateEvery > 0 && options.rotateEvery <= options.rotateGrace) {
     throw optionError('rotateEvery', `has to be longer than rotateGrace (${options.rotateGrace} s)`)
+  }
+}
+
+function checkUsers ({ userField, maxSessionsPerUser, devices }: Complete): void {
+  if (userField === undefined) {
+    if (maxSessionsPerUser > 0) throw optionError('maxSessionsPerUser', 'needs the option userField')
+    if (devices) throw optionError('devices', 'needs the option userField')
+  } else if (typeof userField === 'string') {
+    if (isReserved(userField)) throw optionError('userField', 'no data field can have this name')
+  } else if (typeof userField !== 'function') {
+    throw optionError('userField', 'expected the name of a field or a function of the data')
   }
 }
 

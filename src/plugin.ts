@@ -2,7 +2,7 @@
  * The Fastify wiring: the decorators, `onRequest` and `onSend`. What happens in between is the session's business.
  */
 import fastifyCookie from '@fastify/cookie'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { forbidStoring, SessionCookie, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
@@ -17,12 +17,16 @@ import { resolveOptions, type CookieOptions, type SessionOptions } from './optio
 import { sessionProxy } from './session/proxy.js'
 import type { FieldRules } from './session/fields.js'
 import { FieldSchema } from './session/schema.js'
+import { isDemanding, refusalOf } from './session/authentication.js'
+import { Endings } from './session/endings.js'
 import { Session, type RouteSession, type SessionInstance } from './session/session.js'
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
 import { connectStore } from './store/connect.js'
 import { WatchedStore } from './store/watched.js'
 import { seldom } from './seldom.js'
+import { UserField } from './users/user-field.js'
+import { UserIndex } from './users/user-index.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -42,6 +46,8 @@ declare module 'fastify' {
      * `{ onStoreError: 'anonymous' }`: where the session cannot be loaded because the store does not answer, the handler
      * runs all the same, with an empty session that cannot be changed (`session.degraded` is `true`).
      * `{ onStoreError: 'fail' }`: 503 before the handler, also where the option `onStoreError` says otherwise.
+     * `{ maxAuthAge }`: 401 unless the user was authenticated within so many seconds. `{ elevated: true }`: 403 unless the
+     * session is elevated.
      */
     session?: RouteSession
   }
@@ -79,8 +85,21 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     migrations,
     signer,
     cookie,
-    persistent: options.cookie.persistent
+    persistent: options.cookie.persistent,
+    users: options.userField === undefined
+      ? undefined
+      : new UserIndex({
+        store,
+        rules: options.rules,
+        timeout: options.timeout,
+        field: new UserField(options.userField),
+        maxSessions: options.maxSessionsPerUser,
+        onLimit: options.onLimit
+      }),
+    devices: options.devices,
+    endings: new Endings(store)
   }
+  fastify.addHook('onClose', async () => { await instance.endings.close() })
 
   // One property each, known from the start, so that requests keep one shape.
   const kSession = Symbol(`${decoratorName} of the request`)
@@ -90,9 +109,20 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   fastify.decorateRequest(decoratorName, { getter: getSession, setter: setSession } as { getter: () => unknown })
   fastify.decorate(`${decoratorName}s`, new Sessions(instance))
   fastify.addHook('onRequest', loadSession)
+  fastify.addHook('onRoute', guardRoute)
   fastify.addHook('onSend', saveSession)
   // A hook more for every request, so only where somebody would read what it says.
   if (saysSomething(fastify.log)) fastify.addHook('onResponse', warnOfLostChanges)
+
+  /** Only routes that ask for it pay for looking. Their hook runs after `loadSession`. */
+  function guardRoute (route: RouteOptions): void {
+    const rule = (route.config as Record<string, RouteSession> | undefined)?.[decoratorName]
+    if (!isDemanding(rule)) return
+    const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+      done(refusalOf(rule, sessionOf(request as Decorated).authentication))
+    }
+    route.onRequest = [guard, ...[route.onRequest ?? []].flat()] as typeof route.onRequest
+  }
 
   function sessionOf (request: Decorated): Session {
     const session = request[kSession] as Session | null

@@ -43,9 +43,12 @@ test('the defaults are those of the README', async (t) => {
     maxFieldSize: 16384,
     maxRecordSize: 65536,
     maxDepth: 16,
+    maxSessionsPerUser: 0,
+    onLimit: 'end-oldest',
+    devices: false,
     secrets: [SECRET],
     cookie: { name: '__Host-session-id', secure: true, httpOnly: true, path: '/', sameSite: 'lax', partitioned: false, persistent: false },
-    rules: { idleTimeout: 1_800_000, touchInterval: 30_000, lifetime: 43_200_000, rotateEvery: 0, rotateGrace: 10_000, maxFields: 100, maxRecordSize: 65536 },
+    rules: { idleTimeout: 1_800_000, touchInterval: 30_000, lifetime: 43_200_000, rotateEvery: 0, rotateGrace: 10_000, maxFields: 100, maxRecordSize: 65536, users: false },
     warnings: []
   })
 })
@@ -55,7 +58,7 @@ test('what is given is taken, in milliseconds where the rules are meant', async 
     prefix: 'app:', idleTimeout: 60, lifetime: 600, touchInterval: 2.5, rotateEvery: 90, rotateGrace: 0, decoratorName: '$visit_1', saveOnError: true, timeout: 10, maxFields: 1, maxFieldSize: 64, maxRecordSize: 64, maxDepth: 100
   })
   t.match(options, { prefix: 'app:', decoratorName: '$visit_1', saveOnError: true, timeout: 10, maxFieldSize: 64, maxDepth: 100 })
-  t.strictSame(options.rules, { idleTimeout: 60_000, touchInterval: 2500, lifetime: 600_000, rotateEvery: 90_000, rotateGrace: 0, maxFields: 1, maxRecordSize: 64 })
+  t.strictSame(options.rules, { idleTimeout: 60_000, touchInterval: 2500, lifetime: 600_000, rotateEvery: 90_000, rotateGrace: 0, maxFields: 1, maxRecordSize: 64, users: false })
 })
 
 test('the touch interval is a small part of the idle timeout unless given', async (t) => {

@@ -206,6 +206,7 @@ test('the examples', async t => {
   Object.assign(process.env, {
     SESSION_SECRET: randomBytes(32).toString('hex'),
     SESSION_REDIS: redis.url,
+    SESSION_USER_FIELD: 'userId',
     REDIS_URL: redis.url
   })
 
@@ -244,7 +245,10 @@ test('the rights that the page grants to a user of Redis are enough', async t =>
     redis: redis.url.replace('://', `://${user}:${password}@`),
     cookie: { secure: false },
     rotateEvery: 60,
-    rotateGrace: 0
+    rotateGrace: 0,
+    userField: 'user',
+    maxSessionsPerUser: 2,
+    touchInterval: 0
   })
   app.get('/create', async ({ session }) => { session.set('n', 1); return '' })
   app.get('/read', async ({ session }) => String(session.get('n')))
@@ -261,6 +265,17 @@ test('the rights that the page grants to a user of Redis are enough', async t =>
   app.get('/rotate', async ({ session }) => { await session.rotate(); session.clear(); return '' })
   app.get('/reload', async ({ session }) => { await session.reload(); return JSON.stringify(await app.sessions.inspect(session.id)) })
   app.get('/regenerate', async ({ session }) => { session.set('n', 2); await session.regenerate(['n']); return '' })
+  app.get('/login', async ({ session }) => { await session.regenerate(); session.set('user', 'andrew'); return '' })
+  app.get('/users', async ({ session }) => {
+    const ended = new Promise((resolve) => { session.signal.addEventListener('abort', resolve) })
+    const found: string[] = []
+    for await (const { id } of app.sessions.each()) found.push(id)
+    if (!found.includes(session.id) || await app.sessions.count('andrew') !== 2) throw new Error('not found')
+    await app.sessions.endAll('andrew', { except: session })
+    await app.sessions.end(session.id)
+    await ended
+    return String((await app.sessions.list('andrew')).length)
+  })
   app.get('/destroy', async ({ session }) => { await session.destroy(); return '' })
   await app.ready()
 
@@ -276,6 +291,9 @@ test('the rights that the page grants to a user of Redis are enough', async t =>
   await visit('/read')
   t.equal((await old.get('/read')).body, 'undefined', 'the old one is dead, and ends the session')
   for (const path of ['/create', '/destroy']) await visit(path)
+
+  for (let i = 0; i < 3; i++) t.equal((await new Browser(app).get('/login')).statusCode, 200)
+  for (const path of ['/login', '/read', '/users']) await visit(path)
 
   t.strictSame(await redis.ask('ACL', 'LOG'), [], 'nothing was refused')
   t.match(lines.map(({ msg }) => msg), [/a secret was used that had been renewed before/])

@@ -2,7 +2,7 @@
  * The records of the old store, in Redis: looking at one, putting a pointer in its place, removing it. One key per
  * script, as everywhere, so that it works on a Cluster.
  */
-import { script } from '../store/redis-scripts.js'
+import { script } from '../store/redis-script.js'
 import type { RedisTransport, Reply } from '../store/redis-transport.js'
 import type { Pointer, Stored } from './formats.js'
 

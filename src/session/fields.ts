@@ -190,6 +190,11 @@ export class Fields {
     return this.#changedText(name) ?? this.#current(name) ?? null
   }
 
+  /** The text of a field in the store, as far as this request knows; `null` where absent. */
+  storedText (name: string): string | null {
+    return this.#stored(name) ?? null
+  }
+
   /** Drops all unsaved changes. */
   discard (): void {
     this.#values?.clear()

@@ -18,6 +18,9 @@ const KINDS: Readonly<Record<keyof SessionMethods, 'value' | 'method'>> = {
   lastAccessedAt: 'value',
   expiresAt: 'value',
   idleTimeout: 'value',
+  authenticatedAt: 'value',
+  elevatedUntil: 'value',
+  signal: 'value',
   live: 'value',
   get: 'method',
   set: 'method',
@@ -30,6 +33,7 @@ const KINDS: Readonly<Record<keyof SessionMethods, 'value' | 'method'>> = {
   clear: 'method',
   destroy: 'method',
   rotate: 'method',
+  elevate: 'method',
   regenerate: 'method',
   remember: 'method'
 }

@@ -8,12 +8,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SessionCookie } from '../cookie/cookie.js'
 import { open, seal } from '../cookie/successor.js'
 import { digestOf, newId, newSecret, type Token, type TokenSigner } from '../cookie/token.js'
-import { DegradedError, DisabledError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { DegradedError, DisabledError, EndedError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { isRefusal } from '../store/operations.js'
-import { CREATED_AT, LAST_ACCESSED_AT, LIFETIME, PERSISTENT, SEALED, SESSION_TTL } from '../store/record.js'
-import type { LoadedRecord, Operation, OperationResult, Rules, Settings, Store, Write, Written } from '../store/store.js'
+import { AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME, PERSISTENT, SEALED, SESSION_TTL, TICKET, USER } from '../store/record.js'
+import type { Bound, LoadedRecord, Operation, OperationResult, Rules, Settings, Store, Write, Written } from '../store/store.js'
+import { deviceLabel, networkOf } from '../users/device.js'
+import type { Member, UserIndex } from '../users/user-index.js'
+import type { Authentication, AuthenticationRule } from './authentication.js'
 import { Batch } from './batch.js'
+import type { Endings } from './endings.js'
 import { Fields, type FieldRules } from './fields.js'
 import { liveAttributes, type LiveSession } from './live.js'
 import { refusalError } from './refusal.js'
@@ -31,10 +35,15 @@ export interface SessionInstance {
   readonly persistent: boolean
   /** Where sessions of another library are moved; see the option `migrateFrom`. */
   readonly migrations: { end (header: string): Promise<void> } | undefined
+  /** Where the option `userField` says whose a session is. */
+  readonly users: UserIndex | undefined
+  /** The option `devices`. */
+  readonly devices: boolean
+  readonly endings: Endings
 }
 
 /** What a route's `config.session`, or `config.<decoratorName>`, says. */
-export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } | undefined
+export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } & AuthenticationRule | undefined
 
 /** What the option `onStoreError` says. */
 export type OnStoreError = 'fail' | 'anonymous'
@@ -43,6 +52,9 @@ export type OnStoreError = 'fail' | 'anonymous'
 const CREATE_ATTEMPTS = 3
 
 const EXACT_RANGE: NumberRange = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }
+
+/** A record that ends when the one that takes its place is stored. */
+interface Replaced { id: string, digest: string, carried: boolean, bound: Bound | undefined }
 
 export class Session implements LiveSession {
   readonly #instance: SessionInstance
@@ -73,7 +85,15 @@ export class Session implements LiveSession {
   #rotating = false
   #ending = false
   /** The record that this session replaces: it ends when the new one is stored. */
-  #replaced: { id: string, digest: string, carried: boolean } | undefined
+  #replaced: Replaced | undefined
+  /** Whose this session is; known to the index of users. */
+  #member: Member | undefined
+  /** Who was authenticated in the session that this one replaces, and when, where the user was carried over. */
+  #authenticated: Member['authenticated']
+  /** What this request changed about the user's authentication, milliseconds by the store's clock; `null` for absence. */
+  #authenticatedAt: number | null | undefined
+  #elevatedUntil: number | null | undefined
+  #controller: AbortController | undefined
   /** A new token is to be issued as soon as nothing can go wrong any more. */
   #tokenDue = false
   #renewalDue = false
@@ -116,18 +136,34 @@ export class Session implements LiveSession {
    * @param done called when the session can be used; with `true` where the record was ended because an old secret was
    *   used again
    * @param fail called with a StoreUnavailableError or RecordError; reading the session throws the same from then on
+   * @param moved another library's session was moved there just now: nobody has listed it yet
    */
-  begin (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void): void {
+  begin (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void, moved = false): void {
     this.#unreadable = true
-    this.#instance.store.load(token.id, token.digest, this.#touches, this.#instance.rules).then((loaded) => {
+    const { store, rules, users } = this.#instance
+    const failed = (error: Error): void => {
+      this.#failure = error
+      fail(error)
+    }
+    store.load(token.id, token.digest, this.#touches, rules).then((loaded) => {
+      if (users !== undefined && loaded !== undefined && (loaded.due || loaded.touched || moved) && loaded.standing !== 'reused') {
+        this.#claim(users, token, loaded).then(() => { done(false) }, failed)
+        return
+      }
       this.#unreadable = false
       const reused = loaded?.standing === 'reused'
       if (loaded !== undefined && !reused) this.#adopt(token, loaded)
       done(reused)
-    }, (error: Error) => {
-      this.#failure = error
-      fail(error)
-    })
+    }, failed)
+  }
+
+  /** What a route's rule about authentication is held against. */
+  get authentication (): Authentication {
+    return {
+      now: this.#clock.now,
+      authenticatedAt: this.authenticatedAt?.getTime(),
+      elevatedUntil: this.elevatedUntil?.getTime()
+    }
   }
 
   /**
@@ -149,7 +185,7 @@ export class Session implements LiveSession {
       this.begin(token, (reused) => {
         this.#renewalDue = this.#state === 'stored'
         done(token.id, reused)
-      }, fail)
+      }, fail, true)
     }, (error: Error) => {
       this.#failure = error
       fail(error)
@@ -298,6 +334,26 @@ export class Session implements LiveSession {
     this.#settings = { ...this.#settings, idleTimeout: seconds }
   }
 
+  get authenticatedAt (): Date | undefined {
+    this.#assertReadable()
+    return toDate(this.#authenticatedAt === undefined ? this.#meta(AUTHENTICATED) : this.#authenticatedAt ?? undefined)
+  }
+
+  get elevatedUntil (): Date | undefined {
+    this.#assertReadable()
+    return toDate(this.#elevatedUntil === undefined ? this.#meta(ELEVATED) : this.#elevatedUntil ?? undefined)
+  }
+
+  get signal (): AbortSignal {
+    this.#assertReadable()
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#state === 'gone') this.#controller.abort(new EndedError('ended'))
+      else if (this.#state === 'stored') this.#watch(this.#controller)
+    }
+    return this.#controller.signal
+  }
+
   get live (): LiveAttributes {
     this.#live ??= liveAttributes(this)
     return this.#live
@@ -372,14 +428,26 @@ export class Session implements LiveSession {
     return settle(Promise.resolve(), callback)
   }
 
+  elevate (seconds: number, callback?: Callback): Promise<void> {
+    this.#assertWritable()
+    assertTimeout('elevate()', seconds)
+    this.#settings = { ...this.#settings, elevate: seconds }
+    return this.rotate(callback)
+  }
+
   regenerate (keys?: readonly string[] | Callback, callback?: Callback): Promise<void> {
     if (typeof keys === 'function') return this.regenerate([], keys)
     this.#assertWritable()
     this.#assertCookiePossible()
     const carried = (keys ?? []).map((key) => [key, this.#fields.get(key)] as const).filter(([, value]) => value !== undefined)
-    const replaced = this.#state === 'new' ? this.#replaced : { id: this.#id!, digest: this.#digest, carried: carried.length > 0 }
+    const { users } = this.#instance
+    const bound = users === undefined || this.#state === 'new' ? undefined : this.#asMember().bound
+    const replaced = this.#state === 'new' ? this.#replaced : { id: this.#id!, digest: this.#digest, carried: carried.length > 0, bound }
+    const at = this.authenticatedAt?.getTime()
+    const authenticated = bound !== undefined && at !== undefined && carried.some(([key]) => users!.decides(key)) ? { user: bound.user, at } : undefined
     this.#becomeNew()
     this.#replaced = replaced
+    this.#authenticated = authenticated
     for (const [key, value] of carried) this.#fields.set(key, value)
     return settle(Promise.resolve(), callback)
   }
@@ -433,6 +501,67 @@ export class Session implements LiveSession {
   #meta (name: string): number | undefined {
     const text = this.#loaded?.fields.get(name)
     return text === undefined ? undefined : Number(text)
+  }
+
+  /** Takes over a record after what the index of users has to do about it, which may find that the session ended. */
+  async #claim (users: UserIndex, token: Token, loaded: LoadedRecord): Promise<void> {
+    const { alive, bound } = await users.claim(token.id, token.digest, loaded, this.#touches)
+    this.#unreadable = false
+    if (!alive) return
+    this.#adopt(token, loaded)
+    this.#asMember().bound = bound
+    if (bound !== undefined) this.#authenticatedAt = this.#meta(AUTHENTICATED) ?? this.#meta(CREATED_AT)
+  }
+
+  /** What the index of users has to know of this session. */
+  #asMember (): Member {
+    if (this.#member !== undefined) return this.#member
+    const user = this.#loaded?.fields.get(USER)
+    const session = this
+    this.#member = {
+      bound: user === undefined ? undefined : { user, ticket: this.#loaded?.fields.get(TICKET) ?? '' },
+      storedText: (name) => this.#fields.storedText(name),
+      get idleTimeout () { return session.idleTimeout },
+      get replaces () { return session.#replaced?.id },
+      get authenticated () { return session.#authenticated },
+      get device () { return session.#device }
+    }
+    return this.#member
+  }
+
+  get #device (): Member['device'] {
+    // Without a request there is no device.
+    if (!this.#instance.devices || this.#request.headers === undefined) return undefined
+    return { label: deviceLabel(this.#request.headers['user-agent']), network: networkOf(this.#request.ip) }
+  }
+
+  /** Creates or writes the record, which may make it a user's. */
+  async #put (how: 'create' | 'write', write: Write): Promise<Written | undefined> {
+    const { store, rules, users } = this.#instance
+    const member = users && this.#asMember()
+    const before = member?.bound?.user
+    const written = await (member === undefined
+      ? store[how](this.#id!, this.#digest, write, rules)
+      : users![how](this.#id!, this.#digest, write, member))
+    if (written === undefined || written.refusal !== undefined || written.barred === true) return written
+    if (member?.bound?.user !== before) {
+      const user = member?.bound?.user
+      this.#authenticatedAt = user === undefined ? null : this.#authenticated?.user === user ? this.#authenticated!.at : written.now
+      this.#elevatedUntil = null
+    }
+    if (write.settings.elevate !== undefined) {
+      this.#authenticatedAt = written.now
+      this.#elevatedUntil = written.now + write.settings.elevate * 1000
+    }
+    return written
+  }
+
+  /** Has the signal abort when the session ends, as long as there is somebody on the other side. */
+  #watch (controller: AbortController): void {
+    const stop = this.#instance.endings.watch(this.#id!, this.#clock.ttl, (reason) => { controller.abort(new EndedError(reason)) })
+    const connection = (this.#request as { ws?: boolean }).ws === true ? this.#request.raw.socket : this.#reply.raw
+    if (connection.destroyed) stop()
+    else connection.once('close', stop)
   }
 
   #adopt (token: Token, loaded: LoadedRecord): void {
@@ -506,7 +635,7 @@ export class Session implements LiveSession {
     this.#settings = this.#idleTimeout = this.#lifetime = undefined
     this.#persistent = this.#instance.persistent
     this.#touch = this.#rotating = this.#ending = this.#tokenDue = this.#renewalDue = false
-    this.#replaced = this.#reissued = undefined
+    this.#replaced = this.#reissued = this.#member = this.#authenticated = this.#authenticatedAt = this.#elevatedUntil = this.#controller = undefined
   }
 
   #discard (): void {
@@ -547,7 +676,7 @@ export class Session implements LiveSession {
   async #execute (operations: Operation[]): Promise<Array<OperationResult | Error>> {
     if (this.#state === 'new' && !operations.some(creates)) return operations.map(resultWithoutRecord)
     if (this.#state === 'gone') return operations.map(resultWhenGone)
-    const { store, rules } = this.#instance
+    const { store } = this.#instance
     if (operations.every(({ type }) => type === 'get')) {
       const names = operations.map((operation) => (operation as { field: string }).field)
       const texts = await store.read(this.#id!, this.#digest, names)
@@ -557,7 +686,7 @@ export class Session implements LiveSession {
     const write: Write = { operations, settings: {}, touch: this.#touches ? 'due' : 'never', mode: 'apart' }
     const written = this.#state === 'new'
       ? await this.#insert(write)
-      : await store.write(this.#id!, this.#digest, write, rules)
+      : await this.#put('write', write)
     if (written === undefined) {
       this.#state = 'gone'
       return operations.map(resultWhenGone)
@@ -602,19 +731,29 @@ export class Session implements LiveSession {
   /** Creates the record under an id that nobody has. */
   async #insert (write: Write): Promise<Written> {
     this.#assertCookiePossible()
-    const { store, rules } = this.#instance
+    const { rules } = this.#instance
     for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
       if (this.#id === undefined) this.#newIdentity()
-      const written = await store.create(this.#id!, this.#digest, write, rules)
+      const written = await this.#put('create', write)
       if (written === undefined) {
         this.#id = undefined
         continue
       }
       if (written.refusal !== undefined) throw refusalError(written.refusal.refused, written.refusal.field, rules)
+      if (written.barred === true) {
+        // All sessions of the user were ended while this one was beginning.
+        this.#state = 'gone'
+        this.#discard()
+        throw new GoneError()
+      }
       this.#state = 'stored'
       this.#createdAt = written.now
       this.#tokenDue = true
       this.#settle(write.settings)
+      if (this.#controller !== undefined) {
+        this.#clock = written
+        this.#watch(this.#controller)
+      }
       return written
     }
     throw new StoreUnavailableError('every new id is taken')
@@ -633,8 +772,8 @@ export class Session implements LiveSession {
     const secret = this.#rotating ? newSecret() : undefined
     const digest = secret === undefined ? undefined : digestOf(secret)
     const touch = this.#touch ? 'always' : this.#touches ? 'due' : 'never'
-    const { store, rules } = this.#instance
-    const written = await store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: 'together' }, rules)
+    const { rules } = this.#instance
+    const written = await this.#put('write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })
     if (written === undefined) {
       this.#state = 'gone'
       this.#discard()
@@ -671,9 +810,8 @@ export class Session implements LiveSession {
     this.#issueToken()
   }
 
-  async #retire (replaced: { id: string, digest: string, carried: boolean }): Promise<void> {
-    const { store } = this.#instance
-    const ended = await store.destroy(replaced.id, replaced.digest)
+  async #retire (replaced: Replaced): Promise<void> {
+    const ended = await this.#destroy(replaced.id, replaced.bound, replaced.digest)
     this.#replaced = undefined
     if (this.#state === 'new') {
       // Regenerated, and nothing to store: the session ended.
@@ -682,7 +820,7 @@ export class Session implements LiveSession {
       // It ended while this request was carrying its data over. They must not live on.
       this.#state = 'gone'
       this.#tokenDue = false
-      await store.destroy(this.#id!)
+      await this.#destroy(this.#id!, this.#member?.bound)
       throw new GoneError()
     }
   }
@@ -700,20 +838,29 @@ export class Session implements LiveSession {
     }
     this.#loaded = loaded
     this.#clock = loaded
-    this.#idleTimeout = this.#lifetime = undefined
+    this.#idleTimeout = this.#lifetime = this.#member = this.#authenticatedAt = this.#elevatedUntil = undefined
     this.#fields = new Fields(this.#instance.fieldRules)
     this.#fields.load(loaded.fields)
   }
 
   async #end (): Promise<void> {
-    const { store } = this.#instance
     const issued = this.#state === 'stored'
+    const { users } = this.#instance
     // First, so that whatever fails leaves a session that can still be ended.
     if (this.#cookieCame) await this.#instance.migrations?.end(this.#request.raw.headers.cookie ?? '')
-    if (this.#state === 'stored') await store.destroy(this.#id!)
-    if (this.#replaced !== undefined) await store.destroy(this.#replaced.id)
+    if (this.#state === 'stored') await this.#destroy(this.#id!, users === undefined ? undefined : this.#asMember().bound)
+    if (this.#replaced !== undefined) await this.#destroy(this.#replaced.id, this.#replaced.bound)
     this.#becomeNew()
     if (issued || this.#cookieCame) this.#clearCookie()
+  }
+
+  /** Ends a record, and tells whoever has to know. */
+  async #destroy (id: string, bound: Bound | undefined, digest?: string): Promise<boolean> {
+    const { store, users, endings } = this.#instance
+    const ended = await store.destroy(id, digest)
+    if (ended) endings.ended(id, 'destroyed')
+    if (bound !== undefined) await users!.forget(id, bound)
+    return ended
   }
 
   #issueToken (secret: string = this.#secret): void {

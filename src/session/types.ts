@@ -104,6 +104,15 @@ export interface SessionMethods {
   readonly expiresAt: Date | undefined
   /** The idle timeout of this session, seconds. Assign to change it; it counts from the moment of saving. */
   idleTimeout: number
+  /** When the session became its user's, or was last elevated, by the store's clock; `undefined` while it is nobody's. */
+  readonly authenticatedAt: Date | undefined
+  /** Until when the session is elevated, by the store's clock; `undefined` where it never was. Activity does not extend it. */
+  readonly elevatedUntil: Date | undefined
+  /**
+   * Aborts when the session ends, wherever that happens, with an `errors.EndedError` as its reason. It is live until the
+   * response is over, or the WebSocket closed. The first use in a process opens one more connection to Redis.
+   */
+  readonly signal: AbortSignal
   /** The fields, read and written in the store at the moment of the call. */
   readonly live: LiveAttributes
 
@@ -155,6 +164,14 @@ export interface SessionMethods {
    * when the session is saved, in one step with what changed; if the handler fails, the old cookie stays good.
    */
   rotate (callback?: Callback): Promise<void>
+  /**
+   * For right after the user has been authenticated once more: now becomes the time of that, and the session is elevated,
+   * for routes that ask for it. The session gets a new secret in the same step, as by `rotate()`.
+   *
+   * @param seconds how long it is elevated, whatever happens meanwhile
+   * @throws `SESSION_TIMEOUT_INVALID`
+   */
+  elevate (seconds: number, callback?: Callback): Promise<void>
   /**
    * Goes on with a new, empty record and a new cookie; the old record ends. For every login: nothing that was planted
    * before survives it. It happens when the session is saved; if the handler fails, the old session stays.

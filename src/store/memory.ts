@@ -5,7 +5,14 @@ import { StoreUnavailableError } from '../errors.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import { MAX_TTL } from './record.js'
-import type { LoadedRecord, RawRecord, Rules, Settings, Standing, Store, StoreStatus, Write, Written } from './store.js'
+import { MemoryLists } from './memory-lists.js'
+import type {
+  Announced, Announcement, Binding, Bound, Description, EndListener, EndReason, Entry as ListEntry, LoadedRecord, RawRecord, Rules,
+  Settings, Standing, Store, StoreStatus, Subscription, UserList, Write, Written
+} from './store.js'
+
+/** How long a ticket stays barred, milliseconds: longer than any write that carries it can be under way. */
+const BARRED_FOR = 60_000
 
 interface Entry {
   /** All fields, metadata included. */
@@ -16,6 +23,10 @@ interface Entry {
 
 export class MemoryStore implements Store {
   readonly #entries = new Map<string, Entry>()
+  readonly #lists: MemoryLists
+  readonly #listeners = new Set<EndListener>()
+  /** Tickets whose writes shall not happen any more, and when that can be forgotten. */
+  readonly #barred = new Map<string, number>()
   readonly #maxRecords: number
   readonly #prefix: string
   readonly #now: () => number
@@ -30,6 +41,7 @@ export class MemoryStore implements Store {
     this.#prefix = options.prefix ?? 'session:'
     this.#maxRecords = options.maxRecords ?? 10_000
     this.#now = options.now ?? Date.now
+    this.#lists = new MemoryLists(this.#now)
   }
 
   async load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
@@ -38,8 +50,10 @@ export class MemoryStore implements Store {
     const now = this.#now()
     const standing = this.#present(id, entry, digest, now, rules)
     if (standing === undefined) return undefined
-    const touched = touch && standing !== 'reused' && this.#extend(entry, now, rules, 'due')
-    return { standing, now, ttl: Math.max(0, entry.expiresAt - now), touched, fields: new MapFields(new Map(entry.fields)) }
+    const owned = rules.users === true && entry.fields.has(record.USER)
+    const touched = touch && !owned && standing !== 'reused' && this.#extend(entry, now, rules, 'due')
+    const ttl = Math.max(0, entry.expiresAt - now)
+    return { standing, now, ttl, touched, due: owned && standing !== 'reused' && ttl < idleTimeout(entry.fields), fields: new MapFields(new Map(entry.fields)) }
   }
 
   async create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
@@ -49,6 +63,8 @@ export class MemoryStore implements Store {
     if (this.#entries.size >= this.#maxRecords) this.#sweep()
     if (this.#entries.size >= this.#maxRecords) throw new StoreUnavailableError(`the memory store is full: ${this.#maxRecords} sessions`)
     const now = this.#now()
+    const { binding } = write
+    if (binding !== undefined && this.#isBarred(binding.ticket)) return { now, ttl: 0, results: [], barred: true }
     const applied = applyOperations(new Map(), write, rules)
     if (applied.refusal !== undefined) return { now, ttl: 0, results: [], refusal: applied.refusal }
     const fields = new Map([
@@ -58,10 +74,12 @@ export class MemoryStore implements Store {
       [record.DIGEST, digest]
     ])
     changeSettings(fields, { ...write.settings, digest: undefined }, now)
+    if (binding !== undefined) changeOwner(fields, binding, now)
+    elevate(fields, write.settings, now)
     for (const [field, text] of applied.data) fields.set(field, text)
     const entry = { fields, expiresAt: now + Math.min(idleTimeout(fields), lifetimeLeft(fields, now, rules), MAX_TTL) }
     this.#entries.set(id, entry)
-    return { now, ttl: entry.expiresAt - now, results: applied.results }
+    return { now, ttl: entry.expiresAt - now, results: applied.results, ...binding !== undefined && { left: 'nothing' as const } }
   }
 
   async write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
@@ -73,15 +91,33 @@ export class MemoryStore implements Store {
     const data = new Map([...entry.fields].filter(([name]) => !record.isReserved(name)))
     const applied = applyOperations(data, write, rules)
     if (applied.refusal !== undefined) return { now, ttl: entry.expiresAt - now, results: [], refusal: applied.refusal }
+    const { binding } = write
+    const bound = boundOf(entry.fields)
+    const moved = (): Written => {
+      const texts = (binding?.when ?? []).map(([name]) => data.get(name) ?? null)
+      return { now, ttl: entry.expiresAt - now, results: [], moved: { bound, texts } }
+    }
+    const fits = binding?.when.every(([name, text]) => (applied.data.get(name) ?? null) === text) === true
+    if (binding !== undefined) {
+      if (!fits && binding.when.some(([name]) => applied.data.get(name) !== data.get(name))) return moved()
+      if (fits && binding.kept === true && (bound?.user !== binding.user || bound.ticket !== binding.ticket)) return moved()
+      if (fits && this.#isBarred(binding.ticket)) return { now, ttl: 0, results: [], barred: true }
+    }
+    const held = fits ? binding!.ticket : bound?.ticket ?? ''
+    const unannounced = rules.users === true && held !== '' && write.announced !== held
+    const { settings } = write
+    if (unannounced && (write.touch === 'always' || settings.idleTimeout !== undefined || settings.lifetime !== undefined)) return moved()
     for (const name of data.keys()) if (!applied.data.has(name)) entry.fields.delete(name)
     for (const [name, text] of applied.data) entry.fields.set(name, text)
-    if (changeSettings(entry.fields, write.settings, now)) {
+    if (fits) changeOwner(entry.fields, binding!, now)
+    elevate(entry.fields, settings, now)
+    if (changeSettings(entry.fields, settings, now)) {
       entry.fields.set(record.LAST_ACCESSED_AT, String(now))
       entry.expiresAt = now + Math.min(idleTimeout(entry.fields), lifetimeLeft(entry.fields, now, rules), MAX_TTL)
-    } else if (write.touch !== 'never') {
+    } else if (write.touch !== 'never' && !unannounced) {
       this.#extend(entry, now, rules, write.touch)
     }
-    return { now, ttl: entry.expiresAt - now, results: applied.results }
+    return { now, ttl: entry.expiresAt - now, results: applied.results, ...fits && { left: bound ?? 'nothing' } }
   }
 
   async read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
@@ -106,7 +142,43 @@ export class MemoryStore implements Store {
   async destroy (id: string, digest?: string): Promise<boolean> {
     const entry = this.#find(id)
     if (entry === undefined || (digest !== undefined && !owns(entry, digest))) return false
-    return this.#entries.delete(id)
+    return this.#end(id, 'destroyed')
+  }
+
+  async end (id: string, ticket?: string): Promise<boolean> {
+    const entry = this.#find(id)
+    if (entry !== undefined && (ticket === undefined || ticket === entry.fields.get(record.TICKET))) return this.#end(id, 'ended')
+    if (ticket !== undefined) this.#barred.set(ticket, this.#now() + BARRED_FOR)
+    return false
+  }
+
+  async announce (user: string, announcement: Announcement): Promise<Announced> {
+    return this.#lists.announce(user, announcement)
+  }
+
+  async leave (user: string, entries: ReadonlyArray<Pick<ListEntry, 'id' | 'ticket'>>): Promise<void> {
+    this.#lists.leave(user, entries)
+  }
+
+  async entries (user: string, ending?: { except: string | undefined, keep: number }): Promise<UserList> {
+    return this.#lists.entries(user, ending)
+  }
+
+  async describe (ids: readonly string[]): Promise<Array<Description | undefined>> {
+    return ids.map((id) => {
+      const entry = this.#find(id)
+      return entry === undefined ? undefined : describe(id, entry, this.#now())
+    })
+  }
+
+  async * scan (): AsyncGenerator<string[]> {
+    for (const id of [...this.#entries.keys()]) yield [id]
+  }
+
+  subscribe (listener: EndListener): Subscription {
+    this.#listeners.add(listener)
+    queueMicrotask(() => { listener.connected() })
+    return { close: async () => { this.#listeners.delete(listener) } }
   }
 
   async inspect (id: string): Promise<RawRecord | undefined> {
@@ -122,6 +194,19 @@ export class MemoryStore implements Store {
 
   async close (): Promise<void> {
     this.#entries.clear()
+    this.#lists.clear()
+  }
+
+  #end (id: string, reason: EndReason): boolean {
+    if (!this.#entries.delete(id)) return false
+    for (const listener of this.#listeners) listener.ended(id, reason)
+    return true
+  }
+
+  #isBarred (ticket: string): boolean {
+    const now = this.#now()
+    for (const [barred, until] of this.#barred) if (until <= now) this.#barred.delete(barred)
+    return this.#barred.has(ticket)
   }
 
   /** The live entry of an id; an expired one is dropped on the way, as Redis does it. */
@@ -154,7 +239,7 @@ export class MemoryStore implements Store {
     } else if (fields.has(record.ROTATED)) {
       return undefined
     }
-    this.#entries.delete(id)
+    this.#end(id, 'reused')
     return 'reused'
   }
 
@@ -209,6 +294,48 @@ function changeSettings (fields: Map<string, string>, settings: Settings, now: n
     fields.set(record.ROTATED, String(now))
   }
   return settings.idleTimeout !== undefined || settings.lifetime !== undefined
+}
+
+/** Writes into the metadata whose the session is from now on. */
+function changeOwner (fields: Map<string, string>, { user, ticket, authenticatedAt, device }: Binding, now: number): void {
+  if (fields.get(record.USER) !== (user ?? undefined)) {
+    for (const name of [record.AUTHENTICATED, record.ELEVATED, record.DEVICE, record.NETWORK]) fields.delete(name)
+    if (user !== null) {
+      fields.set(record.AUTHENTICATED, String(authenticatedAt ?? now))
+      if (device !== undefined) fields.set(record.DEVICE, device.label).set(record.NETWORK, device.network)
+    }
+  }
+  if (user === null) {
+    fields.delete(record.USER)
+    fields.delete(record.TICKET)
+  } else {
+    fields.set(record.USER, user).set(record.TICKET, ticket)
+  }
+}
+
+function elevate (fields: Map<string, string>, settings: Settings, now: number): void {
+  if (settings.elevate === undefined) return
+  fields.set(record.AUTHENTICATED, String(now)).set(record.ELEVATED, String(now + settings.elevate * 1000))
+}
+
+function boundOf (fields: ReadonlyMap<string, string>): Bound | undefined {
+  const user = fields.get(record.USER)
+  return user === undefined ? undefined : { user, ticket: fields.get(record.TICKET) ?? '' }
+}
+
+function describe (id: string, { fields, expiresAt }: Entry, now: number): Description {
+  const authenticated = fields.get(record.AUTHENTICATED)
+  return {
+    id,
+    now,
+    ttl: expiresAt - now,
+    createdAt: Number(fields.get(record.CREATED_AT)),
+    lastAccessedAt: Number(fields.get(record.LAST_ACCESSED_AT)),
+    bound: boundOf(fields),
+    authenticatedAt: authenticated === undefined ? undefined : Number(authenticated),
+    device: fields.get(record.DEVICE),
+    network: fields.get(record.NETWORK)
+  }
 }
 
 function idleTimeout (fields: ReadonlyMap<string, string>): number {

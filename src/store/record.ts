@@ -31,6 +31,34 @@ export const RENEWED = '@renewed'
 /** When `rotate()` last replaced the secret, milliseconds since 1970. */
 export const ROTATED = '@rotated'
 
+/** The user whose session this is, as the key of the user's list has it. */
+export const USER = '@user'
+/** Ticket of the entry in that user's list under which this record is listed. */
+export const TICKET = '@ticket'
+/** Tickets whose writes shall not happen any more, separated by spaces. */
+export const BARRED = '@barred'
+/** When the session became its user's, or was last elevated, milliseconds since 1970. */
+export const AUTHENTICATED = '@authenticated'
+/** Until when the session is elevated, milliseconds since 1970. */
+export const ELEVATED = '@elevated'
+/** Browser and system with which the user logged in, where the option `devices` asks for it. */
+export const DEVICE = '@device'
+/** The network from which the user logged in, shortened, where the option `devices` asks for it. */
+export const NETWORK = '@network'
+
+/** What follows the prefix in the key of a user's list. No id begins like that. */
+export const USER_KEY = '@user:'
+/** What follows the prefix in the name of the channel on which ends are told. */
+export const ENDED_CHANNEL = '@ended'
+
+/** An id as this plugin makes them. */
+const ID = /^[A-Za-z0-9_-]{21}[AQgw]$/
+
+/** Whether a text can be a session's id. */
+export function isId (text: string): boolean {
+  return ID.test(text)
+}
+
 /** No record lives longer than this, milliseconds, whatever it was told: Redis refuses what does not fit its clock. */
 export const MAX_TTL = 1e15
 

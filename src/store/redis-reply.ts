@@ -4,6 +4,7 @@
  * Only what is asked for is decoded: a request that reads two of twenty fields pays for two strings, not for twenty.
  */
 import { RecordError } from '../errors.js'
+import { USER } from './record.js'
 import type { LoadedRecord, Standing, StoredFields } from './store.js'
 
 // eslint-disable-next-line no-control-regex
@@ -26,10 +27,11 @@ function isAscii (text: string): boolean {
 export function readRecord (reply: Buffer): LoadedRecord {
   const reader = new Reader(reply)
   const standing = reader.string() as Standing
-  const touched = reader.integer() === 1
+  const touched = reader.integer()
   const now = reader.integer()
   const ttl = reader.integer()
-  return { standing, touched, now, ttl, fields: new PackedFields(reader) }
+  const fields = new PackedFields(reader)
+  return { standing, touched: touched === 1, due: touched === 2 && fields.get(USER) !== undefined, now, ttl, fields }
 }
 
 /**

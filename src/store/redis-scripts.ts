@@ -6,12 +6,9 @@
  * Redis documentation: https://redis.io/docs/latest/develop/programmability/eval-intro/ and
  * https://redis.io/docs/latest/develop/programmability/lua-api/ (cmsgpack, error replies).
  */
-import { createHash } from 'node:crypto'
 import * as record from './record.js'
+import { BARRED, CLOCK, script, TELL, type Script } from './redis-script.js'
 import type { Rules } from './store.js'
-
-/** A script and the SHA-1 by which Redis knows it. */
-export interface Script { readonly text: string, readonly sha: string }
 
 /** The scripts that depend on a plugin instance's rules. */
 export interface RuledScripts { readonly load: Script, readonly save: Script, readonly operate: Script }
@@ -29,13 +26,8 @@ export function scriptsFor (rules: Rules): RuledScripts {
   return {
     load: script(prelude + LOAD),
     save: script(prelude + SAVE),
-    operate: script(prelude + CLOCK + EXPIRY + DECIMAL + OPERATE)
+    operate: script(prelude + CLOCK + EXPIRY + DECIMAL + BARRED + OPERATE)
   }
-}
-
-/** Names a script by its text. */
-export function script (text: string): Script {
-  return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
 function constants (rules: Rules): string {
@@ -46,16 +38,10 @@ function constants (rules: Rules): string {
     ROTATE_EVERY: rules.rotateEvery,
     ROTATE_GRACE: rules.rotateGrace,
     MAX_FIELDS: rules.maxFields,
-    MAX_RECORD_SIZE: rules.maxRecordSize
+    MAX_RECORD_SIZE: rules.maxRecordSize,
+    USERS: rules.users === true ? 1 : 0
   }).map(([name, value]) => `local ${name} = ${Number(value)}\n`).join('')
 }
-
-/** now: milliseconds since 1970 by the clock of this Redis. tostring() would round it, hence ms(). */
-const CLOCK = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function ms(number) return string.format('%.0f', number) end
-`
 
 /**
  * Milliseconds of a record's own idle timeout and of what is left of its lifetime, and the extension that follows:
@@ -86,8 +72,8 @@ end
 `
 
 /**
- * ARGV: digest, flags ('t' to extend the expiry where due, 'c' to tell the clock). Answers nothing, or standing, touched, clock
- * (0: not told), milliseconds left and all fields as ONE string (MessagePack): a client parses one string several times
+ * ARGV: digest, flags ('t' to extend the expiry where due, 'c' to tell the clock). Answers nothing, or standing, touched (2: a user's
+ * record, whose extension is due but has to be announced first), clock (0: not told), milliseconds left and all fields as ONE string (MessagePack): a client parses one string several times
  * faster than an array of many.
  *
  * Nearly every load finds its own digest and nothing to do. That case leaves early: every function, table and command
@@ -112,9 +98,9 @@ else
 end
 local ttl = redis.call('PTTL', key)
 if presented == owner and ROTATE_EVERY == 0 and idle and created and (flags == 't' and ttl >= idle * 1000 or flags == '') then
-  return cmsgpack.pack('current', 0, 0, ttl, fields)
+  return cmsgpack.pack('current', USERS == 1 and ttl < idle * 1000 and 2 or 0, 0, ttl, fields)
 end
-` + CLOCK + EXPIRY + `
+` + CLOCK + EXPIRY + TELL + `
 local record = {}
 for i = 1, count, 2 do record[fields[i]] = fields[i + 1] end
 
@@ -144,8 +130,11 @@ if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is m
 local touched = 0
 if standing == 'reused' then
   redis.call('DEL', key)
+  tell(key, 'reused')
 else
-  if string.find(flags, 't', 1, true) and ttl < idle_timeout(record) then
+  if USERS == 1 and record['${record.USER}'] then
+    if ttl < idle_timeout(record) then touched = 2 end
+  elseif string.find(flags, 't', 1, true) and ttl < idle_timeout(record) then
     local extended = extension(record)
     if extended > ttl then
       ttl = extended
@@ -270,7 +259,8 @@ return 'ok ' .. now .. ' ' .. ttl
 
 /**
  * Any write. ARGV: deadline, digest, flags ('t' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), settings (''
- * or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments). The operations run on
+ * or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments), and then, by capitals, whose
+ * the session becomes, the announced ticket, seconds of elevation. The operations run on
  * a table; what they changed is written at the end with one HSET and one HDEL.
  */
 const OPERATE = OWNED + `
@@ -321,6 +311,7 @@ local function remove(name)
 end
 
 local results, arg = {}, 5
+local binding, announced, elevation
 while arg <= #ARGV do
   local operation, name = ARGV[arg], ARGV[arg + 1]
   local result, refused
@@ -371,6 +362,19 @@ while arg <= #ARGV do
     end
     count, size, result = 0, 0, 1
     arg = arg + 1
+  elseif operation == 'U' then
+    -- Whose the session becomes: user, ticket, '1' if that is the record's, when authenticated, device, network
+    -- ('' for none), and the deciding fields.
+    binding = {user = ARGV[arg + 1], ticket = ARGV[arg + 2], kept = ARGV[arg + 3] == '1', since = ARGV[arg + 4],
+      device = ARGV[arg + 5], network = ARGV[arg + 6], first = arg + 8}
+    arg = arg + 8 + 2 * ARGV[arg + 7]
+    binding.last = arg - 1
+  elseif operation == 'A' then
+    announced = ARGV[arg + 1]
+    arg = arg + 2
+  elseif operation == 'E' then
+    elevation = tonumber(ARGV[arg + 1])
+    arg = arg + 2
   else
     return redis.error_reply('ERR unknown session operation')
   end
@@ -378,8 +382,40 @@ while arg <= #ARGV do
     if together then return {'refused', ms(now), '0', refused, name} end
     result = {'refused', refused}
   end
-  results[#results + 1] = result
+  -- What begins with a capital is no operation of the caller's and has no result.
+  if string.byte(operation) > 96 then results[#results + 1] = result end
 end
+
+local owner, ticket = record['${record.USER}'], record['${record.TICKET}']
+local before = {}
+local function moved()
+  local answer = {'moved', ms(now), '0', owner or false, ticket or false}
+  for i = binding and binding.first or 1, binding and binding.last or 0, 2 do answer[#answer + 1] = before[ARGV[i]] or false end
+  return answer
+end
+local left = false
+local binds = binding
+if binding then
+  for i = 1, #fields, 2 do before[fields[i]] = fields[i + 1] end
+  local fits, touched = true, false
+  for i = binding.first, binding.last, 2 do
+    local name = ARGV[i]
+    if (record[name] and '+' .. record[name] or '-') ~= ARGV[i + 1] then fits = false end
+    if record[name] ~= before[name] then touched = true end
+  end
+  if not fits then
+    if touched then return moved() end
+    binds = false
+  elseif binding.kept and (owner ~= binding.user or ticket ~= binding.ticket) then
+    return moved()
+  elseif barred(record['${record.BARRED}'], binding.ticket) then
+    return {'barred', ms(now), '0'}
+  end
+end
+-- No record of a user's outlives what was announced for it.
+local held = binds and binding.ticket or not binds and ticket or ''
+local unannounced = USERS == 1 and held ~= '' and announced ~= held
+if unannounced and (touch == 'a' or ARGV[4] ~= '' and string.sub(ARGV[4], 1, 4) ~= '- - ') then return moved() end
 
 local set, unset = {}, {}
 for _, name in ipairs(order) do
@@ -394,6 +430,25 @@ local function meta(name, text)
   record[name] = text
   set[#set + 1] = name
   set[#set + 1] = text
+end
+
+if binds then
+  local function keep(name, text)
+    if text ~= '' then meta(name, text) else unset[#unset + 1] = name; record[name] = nil end
+  end
+  left = {owner or false, ticket or false}
+  if (owner or '') ~= binding.user then
+    keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
+    keep('${record.ELEVATED}', '')
+    keep('${record.DEVICE}', binding.device)
+    keep('${record.NETWORK}', binding.network)
+  end
+  keep('${record.USER}', binding.user)
+  keep('${record.TICKET}', binding.ticket)
+end
+if elevation then
+  meta('${record.AUTHENTICATED}', ms(now))
+  meta('${record.ELEVATED}', ms(now + elevation * 1000))
 end
 
 local renewed = false
@@ -415,6 +470,7 @@ end
 
 local ttl = redis.call('PTTL', key)
 local extended
+if unannounced then touch = 'n' end
 if renewed then
   extended = math.min(idle_timeout(record), lifetime_left(record))
 elseif touch == 'a' or (touch == 'd' and ttl < idle_timeout(record)) then
@@ -436,8 +492,8 @@ if grows then apply('HSET', set) end
 apply('HDEL', unset)
 if extended then expire(key, ttl) end
 if extended and not grows then apply('HSET', set) end
-local answer = {'ok', ms(now), ms(ttl)}
-for i = 1, #results do answer[i + 3] = results[i] end
+local answer = {'ok', ms(now), ms(ttl), left}
+for i = 1, #results do answer[i + 4] = results[i] end
 return answer
 `
 
@@ -463,15 +519,18 @@ return ARGV[3]
 `)
 
 /** ARGV: nothing, or a digest that has to own the record. Answers 1 where there was a record, and no other thing, to end. */
-export const destroyScript = script(OWNED + `
+export const destroyScript = script(OWNED + TELL + `
 local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
 if not owner[1] or (ARGV[1] and not owned(ARGV[1], owner[1], owner[2], owner[3])) then return 0 end
-return redis.call('DEL', KEYS[1])
+redis.call('DEL', KEYS[1])
+tell(KEYS[1], 'destroyed')
+return 1
 `)
 
 /** Answers nothing, or milliseconds left and all fields. */
 export const inspectScript = script(`
 local fields = redis.call('HGETALL', KEYS[1])
-if #fields == 0 then return false end
+-- A lone bar against a late write is no record.
+if #fields == 0 or (#fields == 2 and fields[1] == '${record.BARRED}') then return false end
 return {redis.call('PTTL', KEYS[1]), fields}
 `)

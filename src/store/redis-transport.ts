@@ -4,7 +4,8 @@
 import { Command, type Cluster, type Redis } from 'ioredis'
 import { RecordError, StoreUnavailableError } from '../errors.js'
 import { redisCode, RedisHealth, type Report } from './redis-health.js'
-import { NOT_A_RECORD, type Script } from './redis-scripts.js'
+import { NOT_A_RECORD } from './redis-scripts.js'
+import type { Script } from './redis-script.js'
 import type { StoreStatus } from './store.js'
 
 /** What a call may answer: ioredis hands over strings as Buffers where no encoding is asked for. */
@@ -247,7 +248,7 @@ function isRedisError (error: unknown, code: string): boolean {
  * The error that callers see. ioredis attaches the command with all arguments to its errors, and loggers print them:
  * keys, digests and values. So nothing of the original is kept but the code that Redis gave.
  */
-function publicError (error: unknown): Error {
+export function publicError (error: unknown): Error {
   if (error instanceof RecordError || error instanceof StoreUnavailableError) return error
   const code = error instanceof Error ? redisCode(error) : undefined
   if (code === 'WRONGTYPE') return new RecordError('its key holds another type than a hash')

@@ -2,22 +2,33 @@
  * Sessions in Redis: one hash per session, one script per operation, one key per script. So everything works on a
  * Cluster as it is.
  */
+import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import {
-  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts, type Script
+  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts
 } from './redis-scripts.js'
+import type { Script } from './redis-script.js'
 import type { Report } from './redis-health.js'
+import { scanIds } from './redis-scan.js'
+import { subscribeToEnds } from './redis-subscriber.js'
 import { RedisTransport, type Reply } from './redis-transport.js'
 import { StoreUnavailableError } from '../errors.js'
-import type { LoadedRecord, Operation, OperationResult, RawRecord, Refusal, Rules, Settings, Store, StoreStatus, Write, Written } from './store.js'
+import {
+  announceScript, createForUserScript, describeScript, endScript, entriesScript, leaveScript
+} from './redis-user-scripts.js'
+import type {
+  Announced, Announcement, Bound, Description, EndListener, Entry, LoadedRecord, Operation, OperationResult, RawRecord,
+  Refusal, Rules, Settings, Store, StoreStatus, Subscription, UserList, Write, Written
+} from './store.js'
 
 /** The deadline while the clock of Redis is not known yet: before the first answer there is nothing to be late for. */
 const NO_DEADLINE = String(Number.MAX_SAFE_INTEGER)
 
 export class RedisStore implements Store {
+  readonly #client: Redis | Cluster
   readonly #transport: RedisTransport
   readonly #prefix: string
   readonly #timeout: number
@@ -33,6 +44,7 @@ export class RedisStore implements Store {
    *   and with `true` when it is back
    */
   constructor (client: Redis | Cluster, options: { prefix?: string, timeout?: number, report?: Report } = {}) {
+    this.#client = client
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
     this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
@@ -62,6 +74,7 @@ export class RedisStore implements Store {
     const { idleTimeout = rules.idleTimeout / 1000, lifetime, persistent } = write.settings
     const ttl = Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000, record.MAX_TTL)
     const args = ['', String(Math.ceil(ttl)), digest, String(idleTimeout)]
+    const script = pushOwner(args, write)
     if (lifetime !== undefined) args.push(record.LIFETIME, String(lifetime))
     if (persistent === true) args.push(record.PERSISTENT, '1')
     let results: OperationResult[]
@@ -75,8 +88,11 @@ export class RedisStore implements Store {
       for (const [field, text] of applied.data) args.push(field, text)
       results = applied.results
     }
-    return this.#fenced(createScript, id, args, readAnswer).then((answer) => {
-      return answer === null ? undefined : this.#written(answer, results)
+    return this.#fenced(script, id, args, readAnswer).then((answer) => {
+      if (answer === null) return undefined
+      const written = this.#written(answer, results)
+      if (write.binding === undefined) return written
+      return answer[0] === 'barred' ? { ...written, barred: true } : { ...written, left: 'nothing' }
     })
   }
 
@@ -107,6 +123,49 @@ export class RedisStore implements Store {
     return this.#run(destroyScript, id, digest === undefined ? [] : [digest], (reply) => reply === 1)
   }
 
+  end (id: string, ticket?: string): Promise<boolean> {
+    return this.#run(endScript, id, ticket === undefined ? [] : [ticket], (reply) => reply === 1)
+  }
+
+  announce (user: string, { id, ticket, lasts, keep, since, limit, replaces = '' }: Announcement): Promise<Announced> {
+    const args = [
+      id, ticket ?? randomBytes(8).toString('base64url'), ticket === undefined ? '' : '1', String(Math.ceil(lasts)), String(Math.ceil(keep)),
+      since === undefined ? '' : String(since), String(limit?.max ?? 0), limit?.then ?? '', replaces
+    ]
+    return this.#run(announceScript, record.USER_KEY + user, args, (reply) => {
+      const [outcome, made, now, ...members] = (reply as Buffer[]).map(String) as [Announced['outcome'], string, string, ...string[]]
+      this.#learnClock(Number(now))
+      return { outcome, ticket: made, now: Number(now), entries: readEntries(members) }
+    })
+  }
+
+  async leave (user: string, entries: ReadonlyArray<Pick<Entry, 'id' | 'ticket'>>): Promise<void> {
+    if (entries.length === 0) return
+    await this.#run(leaveScript, record.USER_KEY + user, entries.map(({ id, ticket }) => `${id}:${ticket}`), () => {})
+  }
+
+  entries (user: string, ending?: { except: string | undefined, keep: number }): Promise<UserList> {
+    const args = ending === undefined ? [] : [String(Math.ceil(ending.keep)), ending.except ?? '']
+    return this.#run(entriesScript, record.USER_KEY + user, args, (reply) => {
+      const [now, since, members] = reply as [Buffer, Buffer, Buffer[]]
+      return { now: Number(String(now)), since: since.length === 0 ? undefined : Number(String(since)), entries: readEntries(members.map(String)) }
+    })
+  }
+
+  describe (ids: readonly string[]): Promise<Array<Description | undefined>> {
+    return Promise.all(ids.map((id) => this.#run(describeScript, id, [], (reply) => {
+      return reply === null ? undefined : readDescription(id, reply as Reply[])
+    })))
+  }
+
+  scan (): AsyncIterable<string[]> {
+    return scanIds(this.#client, this.#prefix, this.#timeout)
+  }
+
+  subscribe (listener: EndListener): Subscription {
+    return subscribeToEnds(this.#client, this.#prefix + record.ENDED_CHANNEL, listener)
+  }
+
   inspect (id: string): Promise<RawRecord | undefined> {
     return this.#run(inspectScript, id, [], (reply) => {
       if (reply === null) return undefined
@@ -129,10 +188,20 @@ export class RedisStore implements Store {
   async #operate (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
     const args = ['', digest, (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0), settingsArgument(write.settings)]
     for (const operation of write.operations) pushOperation(args, operation)
+    pushUser(args, write)
     const answer = await this.#fenced(this.#scriptsOf(rules).operate, id, args, readAnswers)
     if (answer === null) return undefined
-    const [status, , , ...results] = answer
-    if (status === 'ok') return this.#written(answer, results.map((result, i) => operationResult(write.operations[i]!, result)))
+    const [status, , , first, ...rest] = answer
+    if (status === 'ok') {
+      const written = this.#written(answer, rest.map((result, i) => operationResult(write.operations[i]!, result)))
+      return write.binding === undefined || first === null ? written : { ...written, left: readBound(first as Reply[]) ?? 'nothing' }
+    }
+    if (status === 'moved') {
+      const [ticket = null, ...texts] = rest
+      return { ...this.#written(answer, []), moved: { bound: readBound([first!, ticket]), texts: texts.map((text) => text === null ? null : String(text)) } }
+    }
+    if (status === 'barred') return { ...this.#written(answer, []), barred: true }
+    const results = [first!, ...rest]
     const refusal = { refused: String(results[0]) as Refusal['refused'], field: String(results[1]) }
     return { ...this.#written(answer, []), refusal }
   }
@@ -201,6 +270,36 @@ function readAnswers (reply: Reply): Answer | null {
   return [String(status), now, ttl, ...results]
 }
 
+/** A record's user and ticket. */
+function readBound ([user = null, ticket = null]: Reply[]): Bound | undefined {
+  return user === null || ticket === null ? undefined : { user: String(user), ticket: String(ticket) }
+}
+
+/** Members of a user's list. Whatever else stands there was not put there by this plugin. */
+function readEntries (members: readonly string[]): Entry[] {
+  return members.flatMap((member) => {
+    const [, id = '', ticket = '', since] = /^([^:]+):([^:]+:(\d+))$/.exec(member) ?? []
+    return record.isId(id) ? [{ id, ticket, since: Number(since) }] : []
+  })
+}
+
+function readDescription (id: string, reply: Reply[]): Description {
+  const [now, ttl, created, accessed, user = null, ticket = null, authenticated, device, network] = reply
+  const text = (value: Reply | undefined): string | undefined => value === null || value === undefined ? undefined : String(value)
+  const number = (value: Reply | undefined): number | undefined => text(value) === undefined ? undefined : Number(text(value))
+  return {
+    id,
+    now: Number(String(now)),
+    ttl: Number(ttl),
+    createdAt: number(created) ?? 0,
+    lastAccessedAt: number(accessed) ?? 0,
+    bound: readBound([user, ticket]),
+    authenticatedAt: number(authenticated),
+    device: text(device),
+    network: text(network)
+  }
+}
+
 /** Whether these are plain sets that are far from every limit: the usual content of a new record. */
 function fitsAnyway (operations: readonly Operation[], rules: Rules): operations is Array<Extract<Operation, { type: 'set' }>> {
   if (operations.length > rules.maxFields) return false
@@ -217,7 +316,8 @@ function fitsAnyway (operations: readonly Operation[], rules: Rules): operations
 const MAX_USUAL = 500
 
 /** The arguments of the quick script for saving, or `undefined` where the write is more than it can do. */
-function usualSave (digest: string, { operations, settings, touch }: Write): string[] | undefined {
+function usualSave (digest: string, { operations, settings, touch, binding }: Write): string[] | undefined {
+  if (binding !== undefined || settings.elevate !== undefined) return undefined
   if (operations.length === 0 || operations.length > MAX_USUAL || touch === 'always' || settingsArgument(settings) !== '') return undefined
   const args = ['', digest, touch === 'due' ? '1' : '0', '']
   let growth = 0
@@ -249,6 +349,26 @@ function pushOperation (args: string[], operation: Operation): void {
     case 'replace': args.push('r', operation.field, optional(operation.expected), optional(operation.text)); break
     case 'clear': args.push('c'); break
   }
+}
+
+/** Appends what a write has to say about users, as the write script takes it. */
+function pushUser (args: string[], { binding, announced, settings }: Write): void {
+  if (binding !== undefined) {
+    const { user, ticket, kept, when, authenticatedAt, device } = binding
+    args.push('U', user ?? '', ticket, kept === true ? '1' : '', authenticatedAt === undefined ? '' : String(authenticatedAt), device?.label ?? '', device?.network ?? '', String(when.length))
+    for (const [field, text] of when) args.push(field, optional(text))
+  }
+  if (announced !== undefined) args.push('A', announced)
+  if (settings.elevate !== undefined) args.push('E', String(settings.elevate))
+}
+
+/** Appends whose a new record is, and says by which script it is created. */
+function pushOwner (args: string[], { binding, settings }: Write): Script {
+  const user = binding?.user ?? ''
+  if (user === '' && settings.elevate === undefined) return createScript
+  args.push(user, binding?.ticket ?? '', String(binding?.authenticatedAt ?? ''), String(settings.elevate ?? ''))
+  if (user !== '' && binding?.device !== undefined) args.push(record.DEVICE, binding.device.label, record.NETWORK, binding.device.network)
+  return createForUserScript
 }
 
 /** A text that may be absent, told apart from the text `-`. */

@@ -32,6 +32,11 @@ export interface Rules {
   readonly maxFields: number
   /** How many bytes the names and texts of a record's data fields may take together. */
   readonly maxRecordSize: number
+  /**
+   * Users' sessions are listed. Then a record that is a user's is extended only by a write that carries the ticket under
+   * which the extension was announced in the user's list; see src/users/user-index.ts.
+   */
+  readonly users?: boolean
 }
 
 /** The texts of a record's fields, metadata included, as they stood at one moment. */
@@ -60,6 +65,8 @@ export interface LoadedRecord {
   ttl: number
   /** Whether this load extended the expiry. */
   touched: boolean
+  /** The record is a user's, and has less than one idle timeout left: extending it, after announcing that, is the caller's. */
+  due: boolean
   fields: StoredFields
 }
 
@@ -101,6 +108,35 @@ export interface Settings {
   persistent?: boolean
   /** Digest of a new secret: the old secrets stop working in the same step (`rotate`). */
   digest?: string
+  /** The user has just been authenticated again: now becomes the time of that, and the session is elevated for so many seconds. */
+  elevate?: number
+}
+
+/** The entry in a user's list that stands for a session. */
+export interface Bound {
+  /** The user, as `announce` took it. */
+  user: string
+  ticket: string
+}
+
+/** Whose session a write makes this. The announcement comes first; see `announce`. */
+export interface Binding {
+  /** `null`: nobody's any more. */
+  user: string | null
+  /** As `announce` answered it; or the one that the record carries already. Empty with `user: null`. */
+  ticket: string
+  /** The ticket is the one under which the record is this user's already; where it is not, nothing happens and the answer is `moved`. */
+  kept?: boolean
+  /**
+   * What the fields that decide on the user have to hold after the operations, `null` for absence. Where they hold it, the
+   * session becomes the user's. Where they do not, and this write has changed one of them, nothing happens and the answer
+   * is `moved`. Where this write did not change any of them, the session stays whose it is.
+   */
+  when: ReadonlyArray<readonly [field: string, text: string | null]>
+  /** When the user was authenticated, milliseconds by the store's clock. Default: now, where the user is another one. */
+  authenticatedAt?: number
+  /** Of the device, where such facts are kept. */
+  device?: { label: string, network: string }
 }
 
 /** A guarded delta. */
@@ -117,6 +153,9 @@ export interface Write {
    * Apart: every operation stands alone; refusals are among the results.
    */
   mode: 'together' | 'apart'
+  binding?: Binding
+  /** The ticket under which an extension of the expiry by this write was announced. Only that lets a user's record be extended. */
+  announced?: string
 }
 
 /** Answer to a write or a creation. */
@@ -127,7 +166,93 @@ export interface Written {
   results: OperationResult[]
   /** Set where a write of mode `together` was refused: nothing happened, and `now` and `ttl` mean nothing. */
   refusal?: Refusal & { field: string }
+  /** Set where a write had a binding that came into effect: the entry that the record was listed under before. */
+  left?: Bound | 'nothing'
+  /**
+   * Set where somebody else was faster: nothing happened. What the record says now: whose it is, and the texts of the
+   * fields in `binding.when`, in their order.
+   */
+  moved?: { bound: Bound | undefined, texts: Array<string | null> }
+  /** Set where the ticket was barred, because all sessions of the user were ended meanwhile: nothing happened. */
+  barred?: true
 }
+
+/** An entry of a user's list. */
+export interface Entry {
+  id: string
+  ticket: string
+  /** When the ticket was made, milliseconds by the clock of whoever keeps the list. */
+  since: number
+}
+
+/** What is to be entered in a user's list. */
+export interface Announcement {
+  id: string
+  /** The ticket of an entry that is announced again, because its record is about to be extended. Without it, a new ticket is made. */
+  ticket?: string
+  /** No later than after so many milliseconds the record will have ended, unless it is announced again. */
+  lasts: number
+  /** For so long after its last change, at least, the list is kept, milliseconds. */
+  keep: number
+  /** Since when this session is the user's, for one that never was announced: it is compared with `ended`. Default: the ticket's time. */
+  since?: number
+  /** How many sessions the user may have, and what to do with more: answer `full`, or enter it and answer which ones have to end. */
+  limit?: { max: number, then: 'ask' | 'refuse' | 'end-oldest' }
+  /** The id of a session that this one takes the place of: it does not count. */
+  replaces?: string
+}
+
+/**
+ * Answer to `announce`.
+ * - `entered`: the list has the entry; `entries` have to be ended before the record is written.
+ * - `full`: it has not; `entries` are those that stand in the way.
+ * - `ended`: it has not, because the session is one of those that were ended with all of the user's.
+ */
+export interface Announced {
+  outcome: 'entered' | 'full' | 'ended'
+  ticket: string
+  /** The store's clock. */
+  now: number
+  entries: Entry[]
+}
+
+/** A user's list. */
+export interface UserList {
+  /** The store's clock. */
+  now: number
+  /** When the list began: no earlier entry can be in it. `undefined` where there was none. */
+  since: number | undefined
+  entries: Entry[]
+}
+
+/** How a session ended: by itself or its browser, by somebody else, by time, or because an old secret was used again. */
+export type EndReason = 'destroyed' | 'ended' | 'expired' | 'reused'
+
+/** What a record says about itself, data aside. */
+export interface Description {
+  id: string
+  /** The store's clock. */
+  now: number
+  /** Milliseconds until it expires. */
+  ttl: number
+  createdAt: number
+  lastAccessedAt: number
+  bound: Bound | undefined
+  authenticatedAt: number | undefined
+  device: string | undefined
+  network: string | undefined
+}
+
+/** Whom ends are told. */
+export interface EndListener {
+  /** Called for every end, of any session. */
+  ended (id: string, reason: EndReason): void
+  /** Called when ends are told from now on: at first, and whenever some may have been missed. */
+  connected (): void
+}
+
+/** A subscription to ends. */
+export interface Subscription { close (): Promise<void> }
 
 /** Answer to `inspect`. */
 export interface RawRecord {
@@ -192,12 +317,53 @@ export interface Store {
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined>
 
   /**
-   * Ends a record for good.
+   * Ends a record for good, and tells subscribers.
    *
    * @param digest where given, only if it owns the record
    * @returns whether there was something to end
    */
   destroy (id: string, digest?: string): Promise<boolean>
+
+  /**
+   * Ends a record that somebody else uses, and tells subscribers.
+   *
+   * @param ticket where given, only if the record carries it; otherwise the ticket is barred for the next minute: no
+   *   write that carries it happens any more, also where the record does not exist yet
+   * @returns whether there was something to end
+   */
+  end (id: string, ticket?: string): Promise<boolean>
+
+  /**
+   * Puts a session into a user's list, which is one step of its own: it comes before the write that makes the session the
+   * user's, or that extends it. The list drops entries whose time has passed.
+   */
+  announce (user: string, announcement: Announcement): Promise<Announced>
+
+  /** Takes entries out of a user's list. */
+  leave (user: string, entries: ReadonlyArray<Pick<Entry, 'id' | 'ticket'>>): Promise<void>
+
+  /**
+   * A user's list: where it exists, it names every record that carries one of its tickets, and perhaps some that do not
+   * (yet, or any more).
+   *
+   * @param ending says at the same time that all sessions of the user, but for the one of the id `except`, end now: those
+   *   that the list does not know are refused by `announce`
+   */
+  entries (user: string, ending?: { except: string | undefined, keep: number }): Promise<UserList>
+
+  /** What records say about themselves, in the order of the ids; `undefined` where there is none. Nothing is extended. */
+  describe (ids: readonly string[]): Promise<Array<Description | undefined>>
+
+  /**
+   * The ids of all records, in small steps. What exists from beginning to end is named; what comes or goes meanwhile may be
+   * named or not, and an id may be named twice.
+   */
+  scan (): AsyncIterable<string[]>
+
+  /**
+   * Has ends told, from any process, until closed. Nothing is told of those that expire.
+   */
+  subscribe (listener: EndListener): Subscription
 
   /** The record as it is kept, for people to look at; nothing is extended. */
   inspect (id: string): Promise<RawRecord | undefined>

@@ -6,7 +6,9 @@
  */
 import { channels, type SessionEvent, type StoreOperation } from '../diagnostics.js'
 import { RecordError, StoreUnavailableError } from '../errors.js'
-import type { LoadedRecord, RawRecord, Rules, Store, StoreStatus, Write, Written } from './store.js'
+import type {
+  Announced, Announcement, Description, EndListener, Entry, LoadedRecord, RawRecord, Rules, Store, StoreStatus, Subscription, UserList, Write, Written
+} from './store.js'
 
 export class WatchedStore implements Store {
   readonly #store: Store
@@ -37,7 +39,7 @@ export class WatchedStore implements Store {
     const { created, storeError } = channels
     if (!created.hasSubscribers && !storeError.hasSubscribers) return this.#store.create(id, digest, write, rules)
     return this.#watch('create', id, () => this.#store.create(id, digest, write, rules), (written, event) => {
-      if (written !== undefined && written.refusal === undefined) created.publish(event)
+      if (written !== undefined && written.refusal === undefined && written.barred === undefined) created.publish(event)
     })
   }
 
@@ -51,7 +53,7 @@ export class WatchedStore implements Store {
         gone.publish({ ...event, operation: 'write' })
         return
       }
-      if (written.refusal !== undefined) return
+      if (written.refusal !== undefined || written.moved !== undefined || written.barred !== undefined) return
       saved.publish({ ...event, live: write.mode === 'apart' })
       if (write.settings.digest !== undefined) rotated.publish({ ...event, routine: false })
     })
@@ -81,6 +83,38 @@ export class WatchedStore implements Store {
       if (ended) destroyed.publish(event)
       else if (digest !== undefined) gone.publish({ ...event, operation: 'destroy' })
     })
+  }
+
+  end (id: string, ticket?: string): Promise<boolean> {
+    const { destroyed, storeError } = channels
+    if (!destroyed.hasSubscribers && !storeError.hasSubscribers) return this.#store.end(id, ticket)
+    return this.#watch('destroy', id, () => this.#store.end(id, ticket), (ended, event) => {
+      if (ended) destroyed.publish(event)
+    })
+  }
+
+  announce (user: string, announcement: Announcement): Promise<Announced> {
+    return this.#store.announce(user, announcement)
+  }
+
+  leave (user: string, entries: ReadonlyArray<Pick<Entry, 'id' | 'ticket'>>): Promise<void> {
+    return this.#store.leave(user, entries)
+  }
+
+  entries (user: string, ending?: { except: string | undefined, keep: number }): Promise<UserList> {
+    return this.#store.entries(user, ending)
+  }
+
+  describe (ids: readonly string[]): Promise<Array<Description | undefined>> {
+    return this.#store.describe(ids)
+  }
+
+  scan (): AsyncIterable<string[]> {
+    return this.#store.scan()
+  }
+
+  subscribe (listener: EndListener): Subscription {
+    return this.#store.subscribe(listener)
   }
 
   inspect (id: string): Promise<RawRecord | undefined> {

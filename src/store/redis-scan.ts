@@ -1,0 +1,43 @@
+/**
+ * Going through all records without holding Redis up.
+ */
+import type { Cluster, Redis } from 'ioredis'
+import { StoreUnavailableError } from '../errors.js'
+import { publicError } from './redis-transport.js'
+import { isId } from './record.js'
+
+/** Keys per step: a step takes Redis well below a millisecond. */
+const STEP = 250
+
+/**
+ * The ids of all hashes under a prefix, of all masters where the client is a Cluster.
+ *
+ * @throws StoreUnavailableError where a node is away: what is answered is everything, or an error
+ */
+export async function * scanIds (client: Redis | Cluster, prefix: string, timeout: number): AsyncGenerator<string[]> {
+  const pattern = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}${'?'.repeat(22)}`
+  for (const node of 'nodes' in client ? client.nodes('master') : [client]) {
+    // ioredis connects the nodes of a Cluster when they are first used.
+    if (node.status === 'wait') await node.connect().catch(() => {})
+    let cursor = '0'
+    do {
+      const [next, keys] = await inTime(timeout, node.scan(cursor, 'MATCH', pattern, 'COUNT', STEP, 'TYPE', 'hash'))
+      cursor = next
+      const ids = keys.map((key) => key.slice(prefix.length)).filter(isId)
+      if (ids.length > 0) yield ids
+    } while (cursor !== '0')
+  }
+}
+
+async function inTime<T> (timeout: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  try {
+    return await Promise.race([answer, new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => { reject(new StoreUnavailableError(`no answer within ${timeout} ms`)) }, timeout).unref()
+    })])
+  } catch (error) {
+    throw publicError(error)
+  } finally {
+    clearTimeout(timer)
+  }
+}

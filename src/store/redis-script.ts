@@ -1,0 +1,38 @@
+/**
+ * What a script is, and the pieces that several scripts are made of.
+ */
+import { createHash } from 'node:crypto'
+import * as record from './record.js'
+
+/** A script and the SHA-1 by which Redis knows it. */
+export interface Script { readonly text: string, readonly sha: string }
+
+/** A script of this text. */
+export function script (text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** now: milliseconds since 1970 by the clock of this Redis. tostring() would round it, hence ms(). */
+export const CLOCK = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function ms(number) return string.format('%.0f', number) end
+`
+
+/** Whether a ticket is among those whose writes shall not happen any more. */
+export const BARRED = `
+local function barred(text, ticket)
+  for one in string.gmatch(text or '', '%S+') do if one == ticket then return true end end
+  return false
+end
+`
+
+/**
+ * Tells subscribers of an end; on a Cluster, whatever node they are connected to. A user of Redis that may not publish can
+ * end sessions all the same.
+ */
+export const TELL = `
+local function tell(key, reason)
+  redis.pcall('PUBLISH', string.sub(key, 1, -23) .. '${record.ENDED_CHANNEL}', string.sub(key, -22) .. ' ' .. reason)
+end
+`
