@@ -16,7 +16,7 @@ function routes (app: FastifyInstance): void {
   app.get('/logout', async ({ session }: any) => { await session.destroy(); return {} })
   app.get('/null', async (request: any) => { request.session = null; return {} })
   app.get('/fail', async ({ session }: any) => { session.a = 1; throw new Error('no') })
-  app.get('/redirect', async ({ session }: any, reply) => { void session.user; return reply.redirect('/') })
+  app.get('/redirect', async ({ session }: any, reply) => reply.redirect(session.user ?? '/'))
   app.post('/', async ({ session, body }: any) => { Object.assign(session, body); return {} })
   app.post('/live', async ({ session, body }: any) => { for (const name of Object.keys(body)) await session.live[name].set(body[name]); return {} })
 }
