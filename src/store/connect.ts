@@ -59,6 +59,26 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
   return store
 }
 
+/**
+ * A connection for programs without an app, which are about to end: the caller closes it, by `disconnect()`.
+ *
+ * @param url one of those that the option `redis` takes, other than `memory:`
+ * @param timeout milliseconds without a sign of life after which the connection counts as broken
+ * @param prefix of keys that may be touched
+ * @throws OptionError (`SESSION_OPTION_INVALID`) where the URL makes no sense, or Redis cannot be reached or used within 5 s
+ */
+export async function connectAlone (url: string, timeout: number, prefix: string): Promise<Redis | Cluster> {
+  const client = openClient(url, timeout)
+  try {
+    await untilUsable(client, prefix)
+    if (client instanceof Cluster) await connectNodes(client)
+    return client
+  } catch (error) {
+    client.disconnect()
+    throw error
+  }
+}
+
 function memoryStore (fastify: FastifyInstance, { prefix }: StoreOptions): Store {
   const store = new MemoryStore({ prefix })
   fastify.addHook('onClose', async () => { await store.close() })

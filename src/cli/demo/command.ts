@@ -33,7 +33,7 @@ random secret; without SESSION_COOKIE_SECURE its cookie works over plain http.`
 /** The command `demo`. */
 export const demo: Command = { summary: 'serve an interactive page that shows a session live', help, run }
 
-async function run (args: string[], { env, print }: Context): Promise<void> {
+async function run (args: string[], { env, print }: Context): Promise<undefined> {
   const flags = readFlags(args)
   const options = demoOptions(flags, env)
   const app = await start(options)

@@ -1,0 +1,55 @@
+/** How commands write: for people in columns, for scripts in JSON. */
+
+/**
+ * Text that a terminal shows as it is: what is in a session was written by its users, and must not be able to move the
+ * cursor or to colour the screen.
+ *
+ * @param text anything
+ * @param width at most so many characters, with an ellipsis where there was more
+ */
+export function printable (text: string, width = Infinity): string {
+  // eslint-disable-next-line no-control-regex
+  const safe = text.replace(/[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return safe.length > width ? `${safe.slice(0, width - 1)}…` : safe
+}
+
+/** Lines in which the columns stand below each other. */
+export function columns (rows: readonly string[][], rightAligned: readonly number[] = []): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows.map((row) => row.map((cell, i) => rightAligned.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)).join('  ').trimEnd())
+}
+
+/** A time span in two units at most: `45 s`, `29 min 3 s`, `2 h`, `3 d 4 h`. */
+export function span (ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  const units: Array<[number, string]> = [[86_400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']]
+  const first = units.findIndex(([size]) => seconds >= size)
+  if (first === -1) return '0 s'
+  const [size, name] = units[first]!
+  const [smaller, smallerName] = units[first + 1] ?? [1, 's']
+  const rest = Math.floor(seconds % size / smaller)
+  return `${Math.floor(seconds / size)} ${name}${size > 1 && rest > 0 ? ` ${rest} ${smallerName}` : ''}`
+}
+
+/** A moment, in UTC, so that it means the same to everybody. `-` where there is none. */
+export function moment (ms: number): string {
+  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z') : '-'
+}
+
+/** The same for scripts. `null` where there is none. */
+export function isoMoment (ms: number): string | null {
+  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : null
+}
+
+/** Bytes in a unit that keeps the number short. */
+export function bytes (count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const power = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), units.length - 1)
+  const value = count / 1024 ** power
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`
+}
+
+/** A whole number with separators. */
+export function grouped (count: number): string {
+  return count.toLocaleString('en-US')
+}
