@@ -721,11 +721,13 @@ export class Session implements LiveSession {
   }
 
   async #create (): Promise<void> {
-    const operations = this.#fields.changes().filter(({ type }) => type === 'set')
+    const changes = this.#fields.changes()
+    const operations = changes.filter(({ type }) => type === 'set')
     if (operations.length === 0) return
     const written = await this.#insert({ operations, settings: this.#settings ?? {}, touch: 'never', mode: 'together' })
     this.#clock = written
-    this.#fields.stored(operations)
+    // Also what there was nothing to do for: left pending, a clear() would remove all of it with the next save.
+    this.#fields.stored(changes)
   }
 
   /** Creates the record under an id that nobody has. */

@@ -81,7 +81,10 @@ async function perform (request: FastifyRequest, reply: FastifyReply, gate: Gate
   const session = request.session as any
   const report: Report = { results: [] }
   if (members && session.isNew) report.anonymous = true
-  else for (const step of steps) report.results.push(await take(session, step, gate) as Json ?? null)
+  else {
+    // A copy: later steps may change what this one gave.
+    for (const step of steps) report.results.push(structuredClone(await take(session, step, gate) ?? null) as Json)
+  }
   switch (ending) {
     case 'ok': return report
     case 'bad request': return reply.code(400).send(report)

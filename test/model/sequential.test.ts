@@ -1,0 +1,14 @@
+import fc from 'fast-check'
+import { test } from 'tap'
+import * as product from '../../src/index.js'
+import { sharedRedis } from '../support/app.js'
+import { startApplications } from './arenas.js'
+import { OPTIONS, sequentialRuns } from './sequential.js'
+
+test('one request after the other does what the model says', async (t) => {
+  const redis = await sharedRedis()
+  const { servers, close } = await startApplications(product, { redis: redis.url, ...OPTIONS })
+  t.teardown(close)
+  await fc.assert(sequentialRuns(servers, redis.client()), { numRuns: Number(process.env.RUNS ?? 200) })
+  t.pass('200 runs')
+})
