@@ -8,7 +8,7 @@ import { forbidStoring, SessionCookie, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
 import { hasTokenForm, TokenSigner } from './cookie/token.js'
 import { channels, type SessionEvents } from './diagnostics.js'
-import { AssignmentError, StoreUnavailableError, TooEarlyError } from './errors.js'
+import { AssignmentError, GoneError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { hold, release } from './held-reply.js'
 import { connectMigrations } from './migrate/connect.js'
 import { MovingCookie } from './migrate/moving-cookie.js'
@@ -284,7 +284,9 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** An answer that the store made impossible: no cookie, and a hint when to come again. */
   function refuse (reply: FastifyReply, error: Error): void {
-    cookie.withdraw(reply)
+    // Any other error, a limit for instance, leaves alone what an earlier save stored: without its cookie, a rotated
+    // session would be nobody's.
+    if (error instanceof StoreUnavailableError || error instanceof GoneError) cookie.withdraw(reply)
     if (!(error instanceof StoreUnavailableError)) return
     // Spread over a few seconds, so that everybody does not come back in the same one.
     reply.header('retry-after', String(1 + Math.floor(Math.random() * 3)))

@@ -152,7 +152,8 @@ export class Visit {
       this.#commit()
     } catch (error) {
       if (!(error instanceof Failure)) throw error
-      return { status: 500, code: error.code, results: [], cookie: undefined }
+      // What was stored before stays stored, and so does its cookie.
+      return { status: 500, code: error.code, results: [], cookie: this.#cookie }
     }
     // A hijacked reply never comes back to the plugin.
     if (ending !== 'hijack' || code !== undefined) this.#renew()

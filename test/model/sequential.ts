@@ -236,11 +236,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<Step>(['set', 'a', 'x'.repeat(TOO_LONG)]) }
 )
 
+const many = Object.fromEntries(Array.from({ length: MAX_FIELDS + 1 }, (_, i) => [`f${i}`, i]))
+
 /** More fields than a session may have, at the end of a handler, which may also save. */
-const bust: fc.Arbitrary<readonly Step[]> = fc.constantFrom<readonly Step[]>(
-  [['assign', Object.fromEntries(Array.from({ length: MAX_FIELDS + 1 }, (_, i) => [`f${i}`, i]))]],
-  [['assign', Object.fromEntries(Array.from({ length: MAX_FIELDS + 1 }, (_, i) => [`f${i}`, i]))], ['save']]
-)
+const bust: fc.Arbitrary<readonly Step[]> = fc.constantFrom<readonly Step[]>([['assign', many]], [['assign', many], ['save']])
 
 /** A hijacked reply takes no cookie but that of the save after it, and nobody is there to answer an error. */
 function forHijack (steps: readonly Step[]): Step[] {
@@ -263,6 +262,18 @@ const command: Array<fc.Arbitrary<Command>> = [
   fc.tuple(fc.nat(10), wish).map(([how, wish]) => new Forge(how, wish)),
   fc.constantFrom(10, 20, 40, 60, 70, 100, 310).map((seconds) => new Wait(seconds))
 ]
+
+/** What one browser did when a run failed, kept for ever. */
+const REGRESSIONS: ReadonlyArray<ReadonlyArray<Pick<Wish, 'steps'> & Partial<Wish>>> = [
+  // clear() before the first save emptied the record at the end of the request.
+  [{ steps: [['clear'], ['set', 'a', false], ['save']] }],
+  // A limit that was exceeded took the cookie along that an earlier save had earned.
+  [{ steps: [['set', 'a', 1]] }, { steps: [['rotate'], ['save'], ['assign', many]] }, { steps: [['data']] }],
+  [{ steps: [['live.append', 'list', 1], ['assign', many]] }, { steps: [['data']] }]
+]
+
+/** The same as runs, for the option `examples` of fast-check. */
+export const EXAMPLES = REGRESSIONS.map((wishes): [Command[]] => [wishes.map((wish) => new Browse(0, { server: 0, route: '/', ending: 'ok', ...wish }, false))])
 
 /** Whatever happens one after the other, the plugin does what the model says. */
 export function sequentialRuns (servers: readonly Send[], witness: Redis, replayPath?: string): fc.IAsyncProperty<[Iterable<Command>]> {
