@@ -1,8 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { Script } from 'node:vm'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { test, type Test } from 'tap'
@@ -12,6 +10,7 @@ import type { DemoOptions } from '../../src/cli/demo/options.js'
 import { escapeHtml } from '../../src/cli/demo/page.js'
 import { buildDemo } from '../../src/cli/demo/server.js'
 import { setCookies } from '../support/browser.js'
+import { CliProcess } from '../support/cli-process.js'
 
 const SECRET = 'a secret for tests only 0123456789abcdef'
 
@@ -380,40 +379,18 @@ test('flags and environment', async t => {
 
 // --- The real command ---------------------------------------------------------------------------------------------
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-
-class Process {
-  readonly child: ChildProcess
-  out = ''
-  err = ''
-
-  constructor (t: Test, args: string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-    this.child.stdout?.on('data', (text: Buffer) => { this.out += text.toString() })
-    this.child.stderr?.on('data', (text: Buffer) => { this.err += text.toString() })
-    t.teardown(() => this.child.kill('SIGKILL'))
-  }
-
-  async ended (): Promise<number | null> {
-    const [code] = await once(this.child, 'close') as [number | null]
-    return code
-  }
-
-  async url (): Promise<string> {
-    for (;;) {
-      const url = /http:\/\/\S+/.exec(this.out)?.[0]
-      if (url !== undefined) return url
-      if (this.child.exitCode !== null) throw new Error(this.err)
-      await new Promise(resolve => setTimeout(resolve, 20))
-    }
-  }
+/** One run of the program, which ends with the test. */
+function run (t: Test, args: string[], env?: NodeJS.ProcessEnv): CliProcess {
+  const cli = new CliProcess(args, env)
+  t.teardown(() => { cli.kill() })
+  return cli
 }
 
 test('the command explains itself', async t => {
-  const help = new Process(t, ['--help'])
+  const help = run(t, ['--help'])
   t.equal(await help.ended(), 0)
   t.match(help.out, /Usage: [^]*demo/)
-  const demoHelp = new Process(t, ['demo', '-h'])
+  const demoHelp = run(t, ['demo', '-h'])
   t.equal(await demoHelp.ended(), 0)
   for (const flag of ['--port', '--host', '--redis', '--ttl']) t.match(demoHelp.out, flag)
   t.equal(demoHelp.err, '')
@@ -421,34 +398,34 @@ test('the command explains itself', async t => {
 
 test('a wrong command line ends with 2', async t => {
   await Promise.all([[], ['dance'], ['--port', '1'], ['demo', '--dance'], ['demo', '--ttl', '0'], ['demo', 'extra']].map(async args => {
-    const run = new Process(t, args)
-    t.equal(await run.ended(), 2, args.join(' '))
-    t.match(run.err, /^fastify-live-session: [^\n]+\nTry [^\n]+\n$/, args.join(' '))
-    t.equal(run.out, '')
+    const cli = run(t, args)
+    t.equal(await cli.ended(), 2, args.join(' '))
+    t.match(cli.err, /^fastify-live-session: [^\n]+\nTry [^\n]+\n$/, args.join(' '))
+    t.equal(cli.out, '')
   }))
 })
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test(`serves until ${signal}`, async t => {
-    const run = new Process(t, ['demo', '--port', '0'])
-    const url = await run.url()
-    t.match(run.out, /^SESSION_SECRET is not set[^\n]*\n/)
+    const cli = run(t, ['demo', '--port', '0'])
+    const url = await cli.url()
+    t.match(cli.out, /^SESSION_SECRET is not set[^\n]*\n/)
     t.equal((await fetch(url)).status, 200)
     const login = await fetch(`${url}/login`, { method: 'POST', body: new URLSearchParams({ username: 'x' }) })
     t.match(await login.json(), { authenticated: true, configured_ttl: 60 })
-    const ended = run.ended()
-    run.child.kill(signal)
+    const ended = cli.ended()
+    cli.child.kill(signal)
     t.equal(await ended, 0)
-    t.equal(run.err, '')
+    t.equal(cli.err, '')
   })
 }
 
 test('a secret from the environment is used, a bad one refused', async t => {
-  const good = new Process(t, ['demo', '--port', '0'], { SESSION_SECRET: SECRET })
+  const good = run(t, ['demo', '--port', '0'], { SESSION_SECRET: SECRET })
   await good.url()
   t.notMatch(good.out, 'SESSION_SECRET')
   good.child.kill('SIGTERM')
-  const bad = new Process(t, ['demo', '--port', '0'], { SESSION_SECRET: 'hunter2' })
+  const bad = run(t, ['demo', '--port', '0'], { SESSION_SECRET: 'hunter2' })
   t.equal(await bad.ended(), 1)
   t.match(bad.err, /^fastify-live-session: [^\n]*SESSION_SECRET[^\n]*\n$/)
   t.notMatch(bad.err, 'hunter2')
@@ -459,14 +436,14 @@ test('a port that is taken', async t => {
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  const run = new Process(t, ['demo', '--port', String(port)])
-  t.equal(await run.ended(), 1)
-  t.match(run.err, new RegExp(`^fastify-live-session: port ${port} [^\\n]*\\n$`))
+  const cli = run(t, ['demo', '--port', String(port)])
+  t.equal(await cli.ended(), 1)
+  t.match(cli.err, new RegExp(`^fastify-live-session: port ${port} [^\\n]*\\n$`))
 })
 
 test('Redis that is not there', async t => {
-  const run = new Process(t, ['demo', '--port', '0', '--redis', 'redis://me:pass@word@127.0.0.1:1'])
-  t.equal(await run.ended(), 1)
-  t.match(run.err, /^fastify-live-session: redis:\/\/127\.0\.0\.1:1: [^\n]*\n$/)
-  t.equal(run.out, '')
+  const cli = run(t, ['demo', '--port', '0', '--redis', 'redis://me:pass@word@127.0.0.1:1'])
+  t.equal(await cli.ended(), 1)
+  t.match(cli.err, /^fastify-live-session: redis:\/\/127\.0\.0\.1:1: [^\n]*\n$/)
+  t.equal(cli.out, '')
 })

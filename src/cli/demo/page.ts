@@ -88,8 +88,9 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 <form id="start" method="post" action="/login">
 <div class="field"><label for="username">Your name</label>
 <input id="username" name="username" maxlength="${maxUsername}" autocomplete="nickname" placeholder="Guest"></div>
-<div class="field"><label for="ttl">Ends when unused for (seconds)</label>
-<input id="ttl" name="ttl" type="number" inputmode="numeric" min="1" max="${maxTtl}" step="1" value="${formTtl}" required></div>
+<div class="field"><label for="ttl">Idle timeout (seconds)</label>
+<input id="ttl" name="ttl" aria-describedby="ttl-hint" type="number" inputmode="numeric" min="1" max="${maxTtl}" step="1" value="${formTtl}" required>
+<p id="ttl-hint" class="note">The session ends when nobody uses it for this long.</p></div>
 <button>Start session</button>
 </form>
 </section>
@@ -116,7 +117,7 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 <dt>Id</dt><dd id="id" class="mono">${text(view?.session_id)}</dd>
 <dt>User</dt><dd id="user">${text(view?.session['username'])}</dd>
 <dt>Page views</dt><dd id="views">${text(view?.session['page_views'])}</dd>
-<dt>Ends when unused for</dt><dd id="configured">${text(view?.configured_ttl)} s</dd>
+<dt>Idle timeout</dt><dd id="configured">${text(view?.configured_ttl)} s</dd>
 <dt>Created</dt><dd>${time('created', 'created_at')}</dd>
 <dt>Last accessed</dt><dd>${time('accessed', 'last_accessed_at')}</dd>
 </dl>
@@ -130,7 +131,7 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 <p>Hash of the cookie's secret: <code id="before"></code>… before, <code id="after"></code>… now. The old cookie is dead.</p>
 </div>
 <form id="change" class="inline" method="post" action="/ttl">
-<div><label for="new-ttl">New time (seconds)</label>
+<div><label for="new-ttl">New idle timeout (seconds)</label>
 <input id="new-ttl" name="ttl" type="number" inputmode="numeric" min="1" max="${maxTtl}" step="1" value="${text(view?.configured_ttl)}" required></div>
 <button class="plain">Apply</button>
 </form>
@@ -149,7 +150,7 @@ ${Array.from({ length: FIELDS }, (_, index) => cell(String(index + 1).padStart(2
 
 <section aria-labelledby="record-title">
 <h2 id="record-title">The record as stored</h2>
-<pre id="record" tabindex="0" role="region" aria-labelledby="record-title"></pre>
+<pre id="record" tabindex="0" role="region" aria-label="What redis-cli prints"></pre>
 <p id="memory-note" class="note" hidden>This server keeps the record in its own memory, laid out as in Redis. Start it with --redis to see the same in redis-cli.</p>
 <button id="reread" type="button" class="plain">Read again</button>
 </section>

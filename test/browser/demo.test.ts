@@ -1,0 +1,362 @@
+/** The demo, as its command starts it, in a real browser: what people do there, and what they must never see. */
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import tap, { type Test } from 'tap'
+import { CliProcess } from '../support/cli-process.js'
+import { startRedis } from '../support/redis-process.js'
+import { until } from '../support/until.js'
+import { launchChromium } from './chromium.js'
+import { Visitor, type Tab } from './visitor.js'
+
+/** How long the page may take to notice what it is not told, milliseconds. */
+const NOTICE = 5000
+const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
+
+const redis = await startRedis()
+const demos = { redis: new CliProcess(['demo', '--port', '0', '--redis', redis.url]), memory: new CliProcess(['demo', '--port', '0', '--redis', 'memory:']) }
+const browser: Browser = await launchChromium()
+tap.teardown(async () => {
+  await browser.close()
+  for (const demo of Object.values(demos)) demo.kill()
+  await redis.stop()
+})
+
+/** What a test gets to bring people to the demo. */
+type Enter = (options?: BrowserContextOptions) => Promise<Visitor>
+
+/** A test whose visitors' browsers must have had nothing to complain about when it ends. */
+function visit (name: string, run: (t: Test, enter: Enter) => Promise<void>, store: keyof typeof demos = 'redis'): void {
+  tap.test(name, async t => {
+    const url = await demos[store].url()
+    const visitors: Visitor[] = []
+    t.teardown(() => Promise.all(visitors.map(({ context }) => context.close())))
+    await run(t, async options => {
+      const visitor = await Visitor.enter(browser, url, options)
+      visitors.push(visitor)
+      return visitor
+    })
+    t.strictSame(visitors.flatMap(({ complaints }) => complaints), [], 'nothing in the console, no other host, no server error')
+  })
+}
+
+/** The fields of a session's record, as Redis has them. */
+async function recordOf (tab: Tab): Promise<Record<string, string>> {
+  return await redis.client().hgetall(`session:${await tab.property('Id')}`)
+}
+
+for (const store of ['redis', 'memory'] as const) {
+  visit(`log in, count, rotate, write in parallel, log out (${store})`, async (t, enter) => {
+    const visitor = await enter()
+    const tab = await visitor.open()
+    t.notOk(await visitor.cookie(), 'who only looks gets no cookie')
+    await tab.logIn('  Ada Lovelace ', 60)
+    await tab.told('Session started. Unused, it ends in 60 s.')
+    t.equal(await tab.property('User'), 'Ada Lovelace')
+    t.equal(await tab.property('Page views'), '1')
+    t.equal(await tab.property('Idle timeout'), '60 s')
+    t.match(await tab.section('Current session').innerText(), /Time left if unused\s+[56]\d s/)
+    t.equal(await tab.button('Start session').count(), 0, 'the form is gone')
+
+    for (const views of ['2', '3']) {
+      await tab.button('Count a page view').click()
+      await tab.shows('Page views', views)
+    }
+    await tab.told('Page views: 3.')
+    await tab.page.reload()
+    t.equal(await tab.property('Page views'), '3', 'the server renders the same')
+
+    const [id, cookie] = [await tab.property('Id'), await visitor.cookie()]
+    await tab.button('Rotate').click()
+    await tab.told('New secret in the cookie; the session is the same.')
+    t.equal(await tab.property('Id'), id)
+    const rotated = await visitor.cookie()
+    t.not(rotated, cookie)
+    t.equal(rotated?.split('.')[0], id)
+    const [, before, after] = /cookie's secret: ([\w-]{8})… before, ([\w-]{8})… now/.exec(await tab.section('Current session').innerText()) ?? []
+    t.ok(before !== undefined && before !== after, 'the secret\'s hash before and after')
+
+    await tab.button('Send 20 requests').click()
+    await tab.told('20 of 20 fields are in the record: none was lost.')
+    t.strictSame(await tab.section('20 writes at once').getByRole('listitem').allInnerTexts(), Array.from({ length: 20 }, (_, index) => `${String(index + 1).padStart(2, '0')} ✓`))
+    const shown = await tab.section('The record as stored').getByRole('region').innerText()
+    t.match(shown, `HGETALL session:${id}`)
+    if (store === 'redis') {
+      const stored = await recordOf(tab)
+      t.equal(Object.keys(stored).filter(name => /^field\d\d$/.test(name)).length, 20, 'Redis has all of them')
+      // The times go on, and 'last_accessed_at' with them.
+      for (const [name, value] of Object.entries(stored)) t.ok(shown.includes(`"${name}"`) && (name === 'last_accessed_at' || shown.includes(`"${value}"`)), `the page shows ${name} as Redis has it`)
+    }
+
+    await tab.button('Log out').click()
+    await tab.told('Logged out. The record is deleted.')
+    t.notOk(await visitor.cookie(), 'the browser has dropped its cookie')
+    await tab.page.reload()
+    await tab.button('Start session').waitFor()
+    if (store === 'redis') t.equal(await redis.client().exists(`session:${id}`), 0)
+  }, store)
+}
+
+visit('a shorter idle timeout, and the end that it brings', async (t, enter) => {
+  const visitor = await enter()
+  const tab = await visitor.open()
+  await tab.logIn('Grace', 300)
+  const id = await tab.property('Id')
+  await tab.field(/^New idle timeout/).fill('2')
+  await tab.button('Apply').click()
+  await tab.told('The session now ends when it is not used for 2 s.')
+  await tab.shows('Idle timeout', '2 s')
+  t.ok(await redis.client().pttl(`session:${id}`) <= 2000)
+  await until('the time left goes down', NOTICE, async () => /\b[01]\.\d s/.test(await tab.section('Current session').innerText()))
+  await tab.told('The session expired: it was not used for 2 s.')
+  t.ok(await tab.section('Start a session').getByText('The session expired').isVisible(), 'that stays when the status line has gone')
+  await tab.button('Start session').waitFor()
+  t.equal(await redis.client().exists(`session:${id}`), 0, 'Redis has ended it')
+  t.notOk(await visitor.cookie())
+  await tab.logIn('Grace', 60)
+  t.not(await tab.property('Id'), id)
+})
+
+visit('using the session sets the countdown back', async (t, enter) => {
+  const tab = await (await enter()).open()
+  await tab.logIn('Grace', 9)
+  const left = async (): Promise<number> => Number.parseFloat((/Time left if unused\s+(\S+) s/.exec(await tab.section('Current session').innerText()) ?? [])[1] ?? '')
+  const before = await until('some of the time has gone', NOTICE, async () => {
+    const seconds = await left()
+    return seconds < 8 ? seconds : undefined
+  })
+  await tab.button('Count a page view').click()
+  await until('the countdown starts over', NOTICE, async () => await left() > before)
+  t.ok(await redis.client().pttl(`session:${await tab.property('Id')}`) > before * 1000)
+})
+
+visit('two tabs are one session', async (t, enter) => {
+  const visitor = await enter()
+  const [one, two] = [await visitor.open(), await visitor.open()]
+  await one.logIn('Ada', 60)
+  await two.page.reload()
+  t.equal(await two.property('Id'), await one.property('Id'))
+  await Promise.all([one, two].flatMap(tab => [tab.button('Count a page view').click()]))
+  await until('both clicks were counted', NOTICE, async () => (await recordOf(one)).page_views === '3')
+
+  await one.button('Rotate').click()
+  await one.told('New secret')
+  await two.button('Count a page view').click()
+  await two.shows('Page views', '4')
+
+  await one.button('Log out').click()
+  await one.told('Logged out.')
+  await two.button('Count a page view').click()
+  await two.told('No active session')
+  await two.button('Start session').waitFor()
+})
+
+visit('two browsers are two sessions, also under one name', async (t, enter) => {
+  const [one, two] = await Promise.all([enter(), enter()])
+  const [here, there] = await Promise.all([one.open(), two.open()])
+  await here.logIn('Ada', 60)
+  await there.logIn('Ada', 60)
+  t.not(await here.property('Id'), await there.property('Id'))
+  await here.button('Log out').click()
+  await here.button('Start session').waitFor()
+  await there.button('Count a page view').click()
+  await there.shows('Page views', '2')
+})
+
+visit('a stolen cookie is dead after a rotation', async (t, enter) => {
+  const [owner, thief] = await Promise.all([enter(), enter()])
+  const tab = await owner.open()
+  await tab.logIn('Ada', 60)
+  await thief.context.addCookies(await owner.context.cookies())
+  t.equal(await (await thief.open()).property('User'), 'Ada', 'good until then')
+  await tab.button('Rotate').click()
+  await tab.told('New secret')
+  await (await thief.open()).button('Start session').waitFor()
+  await tab.button('Count a page view').click()
+  await tab.shows('Page views', '2')
+})
+
+visit('the keyboard is enough', async (t, enter) => {
+  const tab = await (await enter()).open()
+  const { keyboard } = tab.page
+  /** Presses Tab until the focus is on a control, which has to show it. */
+  const tabTo = async (name: string): Promise<void> => {
+    for (let presses = 0; presses < 20; presses++) {
+      await keyboard.press('Tab')
+      const focus = await tab.page.evaluate(() => {
+        const element = document.activeElement as HTMLElement
+        const label = (element as HTMLInputElement).labels?.[0]?.textContent ?? element.textContent
+        return { label: label?.trim(), outline: getComputedStyle(element).outlineStyle }
+      })
+      if (focus.label !== name) continue
+      t.equal(focus.outline, 'solid', `${name}: the focus can be seen`)
+      return
+    }
+    throw new Error(`the focus does not get to ${name}`)
+  }
+  await tabTo('Your name')
+  await keyboard.type('Ada')
+  await tabTo('Idle timeout (seconds)')
+  await keyboard.press('ControlOrMeta+A')
+  await keyboard.type('60')
+  await keyboard.press('Enter')
+  await tab.told('Session started.')
+  t.equal(await tab.page.evaluate(() => document.activeElement?.textContent), 'Current session', 'the focus goes along')
+  await tabTo('Count a page view')
+  await keyboard.press('Space')
+  await tab.shows('Page views', '2')
+  t.equal(await tab.page.evaluate(() => document.activeElement?.textContent), 'Count a page view', 'and stays where it was used')
+  await tabTo('Rotate')
+  await keyboard.press('Enter')
+  await tab.told('New secret')
+  await tabTo('New idle timeout (seconds)')
+  await keyboard.press('ControlOrMeta+A')
+  await keyboard.type('100')
+  await keyboard.press('Enter')
+  await tab.shows('Idle timeout', '1 min 40 s')
+  await tabTo('Send 20 requests')
+  await keyboard.press('Enter')
+  await tab.told('none was lost')
+  await tab.button('Count a page view').focus()
+  await tabTo('Log out')
+  await keyboard.press('Enter')
+  await tab.told('Logged out.')
+  t.equal(await tab.page.evaluate(() => document.activeElement?.textContent), 'Start a session', 'the focus does not vanish with its panel')
+})
+
+for (const width of [360, 320]) {
+  visit(`a screen of ${width} px needs no scrolling to the side`, async (t, enter) => {
+    const tab = await (await enter({ ...PHONE, viewport: { width, height: 740 } })).open()
+    t.equal(await tab.overflow(), 0, 'start')
+    await tab.logIn('W'.repeat(40), 2_592_000)
+    t.equal(await tab.overflow(), 0, 'a long name without a space')
+    await tab.button('Rotate').click()
+    await tab.told('New secret')
+    await tab.button('Send 20 requests').click()
+    await tab.told('none was lost')
+    t.equal(await tab.overflow(), 0, 'with all results')
+    const small = await tab.page.evaluate(() => [...document.querySelectorAll('button, input')]
+      .map(element => ({ text: element.textContent, ...element.getBoundingClientRect().toJSON() as DOMRect }))
+      .filter(({ width, height }) => width > 0 && (width < 44 || height < 44)))
+    t.strictSame(small, [], 'what is touched is large enough for a finger')
+    const { clipped } = await tab.page.evaluate(() => ({
+      clipped: [...document.querySelectorAll('button, dd, dt, li, h1, h2')].filter(element => element.scrollWidth > element.clientWidth + 1).map(element => element.textContent)
+    }))
+    t.strictSame(clipped, [], 'no text is cut off')
+  })
+}
+
+const INJECTIONS = [
+  '<img src=x onerror=alert(1)>',
+  '"><script>alert(2)</script>',
+  '\'"--><svg/onload=alert(3)>',
+  '</script><script>alert(4)</script>',
+  '&lt;b&gt;$' + '{alert(5)}{{6*7}}',
+  'javascript:alert(6)//" autofocus=1'
+]
+
+visit('HTML in a name or a field stays text', async (t, enter) => {
+  const visitor = await enter()
+  const tab = await visitor.open()
+  const elements = async (): Promise<number> => await tab.page.locator('img, svg, iframe, object, embed, base, script, [onerror], [onload]').count()
+  t.equal(await elements(), 1, 'the page has its one script')
+  for (const name of INJECTIONS) {
+    await tab.logIn(name, 60)
+    t.equal(await tab.property('User'), name, 'set by the script')
+    t.strictSame(await tab.post('/field', { name: 'field01', value: name }), { status: 200, body: { name: 'field01', value: name } })
+    await tab.button('Read again').click()
+    await tab.told('Record read.')
+    t.ok((await tab.section('The record as stored').getByRole('region').innerText()).includes(`"${name.replaceAll('"', '\\"')}"`))
+    t.equal(await elements(), 1)
+    await tab.page.reload()
+    t.equal(await tab.property('User'), name, 'rendered by the server')
+    t.equal(await elements(), 1)
+    await tab.button('Log out').click()
+    await tab.button('Start session').waitFor()
+  }
+})
+
+tap.test('what gets into the page all the same does not run: its Content-Security-Policy', async t => {
+  const visitor = await Visitor.enter(browser, await demos.redis.url())
+  t.teardown(() => visitor.context.close())
+  const { page, complaints } = await visitor.open()
+  const violations = await page.evaluate(async () => {
+    const seen: string[] = []
+    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => { seen.push(effectiveDirective) })
+    const script = document.createElement('script')
+    script.textContent = 'window.injected = 1'
+    document.body.append(script)
+    document.body.insertAdjacentHTML('beforeend', '<img src="/session" onerror="window.injected = 2"><p style="color: red">')
+    await fetch('http://127.0.0.1:9/').catch(() => {})
+    while (new Set(seen).size < 5) await new Promise(resolve => setTimeout(resolve, 10))
+    return [...new Set(seen)].sort()
+  })
+  t.strictSame(violations, ['connect-src', 'img-src', 'script-src-attr', 'script-src-elem', 'style-src-attr'])
+  t.equal(await page.evaluate(() => (globalThis as { injected?: number }).injected), undefined)
+  t.ok(complaints.length > 0, 'and the console would tell: in all other tests it says nothing')
+})
+
+for (const [screen, options] of Object.entries({ desk: {}, phone: PHONE })) {
+  visit(`no barriers on a ${screen}, in light and dark`, async (t, enter) => {
+    const tab = await (await enter(options)).open()
+    const check = async (state: string): Promise<void> => {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await tab.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+        t.strictSame(await tab.barriers(), [], `${state}, ${colorScheme}`)
+      }
+    }
+    await check('start')
+    await tab.logIn('Ada', 60)
+    await check('a session')
+    await tab.button('Rotate').click()
+    await tab.told('New secret')
+    await tab.button('Send 20 requests').click()
+    await tab.told('none was lost')
+    await check('results')
+    await tab.button('Log out').click()
+    await tab.told('Logged out.')
+    await check('the end')
+  })
+}
+
+visit('Redis that does not answer, and then does', async (t, enter) => {
+  const visitor = await enter()
+  const tab = await visitor.open()
+  await tab.logIn('Ada', 60)
+  const cookie = await visitor.cookie()
+  redis.freeze()
+  t.teardown(() => { if (redis.state === 'frozen') redis.thaw() })
+  await tab.button('Count a page view').click()
+  await tab.told(/store|Redis/)
+  t.ok(await tab.section('Current session').isVisible(), 'nobody is sent away')
+  redis.thaw()
+  await until('it goes on', NOTICE, async () => {
+    await tab.button('Count a page view').click()
+    await tab.shows('Page views', '2')
+    return true
+  })
+  t.equal(await visitor.cookie(), cookie)
+})
+
+tap.test('a server that has gone', async t => {
+  const demo = new CliProcess(['demo', '--port', '0'])
+  t.teardown(() => { demo.kill() })
+  const visitor = await Visitor.enter(browser, await demo.url())
+  t.teardown(() => visitor.context.close())
+  const tab = await visitor.open()
+  await tab.logIn('Ada', 60)
+  demo.kill()
+  await tab.button('Count a page view').click()
+  await tab.told('The server does not answer.')
+  t.ok(await tab.section('Current session').isVisible())
+  t.strictSame(visitor.complaints, [])
+})
+
+visit('without scripts, the page shows the session and says what it needs', async (t, enter) => {
+  const visitor = await enter()
+  const tab = await visitor.open()
+  await tab.logIn('Ada', 60)
+  const plain = await enter({ javaScriptEnabled: false })
+  await plain.context.addCookies(await visitor.context.cookies())
+  const { page } = await plain.open()
+  t.equal(await page.locator('#user').innerText(), 'Ada')
+  t.match(await page.locator('header').innerText(), /need JavaScript/)
+})
