@@ -207,7 +207,8 @@ test('the examples', async t => {
     SESSION_SECRET: randomBytes(32).toString('hex'),
     SESSION_REDIS: redis.url,
     SESSION_USER_FIELD: 'userId',
-    REDIS_URL: redis.url
+    REDIS_URL: redis.url,
+    OLD_SECRET: randomBytes(32).toString('hex')
   })
 
   await t.test('have the right types', async t => {

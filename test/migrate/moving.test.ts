@@ -381,6 +381,25 @@ test('what an old record holds is not trusted', async (t) => {
   }
 })
 
+test('the rights that the guide grants are enough', async (t) => {
+  const redis = await sharedRedis()
+  const { readGuide, readReadme } = await import('../types/examples.js')
+  const [line = ''] = /ACL SETUSER .*/.exec(readReadme()) ?? []
+  const [more = ''] = /~sess:\* \+[^`]*/.exec(readGuide()) ?? []
+  await redis.ask('ACL', 'SETUSER', 'mover', ...line.split(' ').slice(3).filter((rule) => !rule.startsWith('>')), '>pw', ...more.split(' '))
+  for (const system of [express, mgcreaHash]) {
+    for (const keep of [false, true]) {
+      await redis.ask('FLUSHALL')
+      const old = await system.start(t, redis)
+      const app = await newApp(t, from(system, { keep }), { redis: redis.url.replace('://', '://mover:pw@') })
+      const browser = oldBrowser(app, await old.cookieFor(DATA))
+      t.strictSame((await browser.json('/')).data, DATA)
+      t.equal((await browser.get('/logout')).statusCode, 200)
+    }
+  }
+  t.strictSame(await redis.ask('ACL', 'LOG'), [])
+})
+
 test('an app without the option looks at no old cookie', async (t) => {
   const redis = await sharedRedis()
   const old = await express.start(t, redis)

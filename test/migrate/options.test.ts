@@ -2,9 +2,11 @@ import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'tap'
 import { inheritance, OldCookieReader } from '../../src/migrate/cookie.js'
-import { resolveMigrations, type MigrateFrom } from '../../src/migrate/options.js'
+import type { TSchema } from '@sinclair/typebox'
+import { MigrationSchema, resolveMigrations, type MigrateFrom } from '../../src/migrate/options.js'
 import { resolveOptions, type SessionOptions } from '../../src/options.js'
 import { makeApp, SECRET } from '../support/app.js'
+import { readGuide } from '../types/examples.js'
 
 const GOOD: MigrateFrom = { format: 'express-session', secret: 'hunter2', until: '2999-01-31' }
 
@@ -93,4 +95,12 @@ test('what an old cookie is worth follows from its signature, its id and the pre
     t.not(other.secret, secret)
     t.not(other.id, id)
   }
+})
+
+test('the table of the guide is that of the schema', async (t) => {
+  const [, table = ''] = readGuide().split(/<!-- migrateFrom:(?:begin|end) -->\n/)
+  const rows = table.trim().split('\n').slice(2).map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()))
+  const options = (schema: TSchema, parent = ''): string[][] => Object.entries(schema['properties'] as Record<string, TSchema>).flatMap(([name, option]) =>
+    option['properties'] === undefined ? [[`\`${parent}${name}\``, option['defaultText'] as string ?? `\`${String(option.default)}\``, option.description!]] : options(option, `${parent}${name}.`))
+  t.strictSame(rows, options(MigrationSchema))
 })

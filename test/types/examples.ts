@@ -56,6 +56,11 @@ export interface Example {
   source: string
 }
 
+/** The migration guide's text. Its blocks are examples like those of the README. */
+export function readGuide (): string {
+  return readFileSync(new URL('../../src/migrate/README.md', import.meta.url), 'utf8')
+}
+
 /** The README's text. */
 export function readReadme (): string {
   return readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
@@ -64,9 +69,10 @@ export function readReadme (): string {
 /**
  * All blocks in JavaScript and TypeScript, in the README's order.
  *
+ * @param prefix of the files' names
  * @throws Error where a block lacks the comment that says what it is, or the comment makes no sense
  */
-export function examplesOf (readme: string): Example[] {
+export function examplesOf (readme: string, prefix = 'line'): Example[] {
   const lines = readme.split('\n')
   const examples: Example[] = []
   for (let start = 0; start < lines.length; start++) {
@@ -74,17 +80,17 @@ export function examplesOf (readme: string): Example[] {
     if (language === undefined) continue
     const length = lines.slice(start + 1).findIndex(line => line.trim() === '```')
     const code = lines.slice(start + 1, start + 1 + length)
-    if (/^(?:js|javascript|mjs|ts|typescript|mts)$/.test(language)) examples.push(exampleOf(code, language, lines[start - 1]!, start + 1))
+    if (/^(?:js|javascript|mjs|ts|typescript|mts)$/.test(language)) examples.push(exampleOf(code, language, lines[start - 1]!, start + 1, prefix))
     start += length + 1
   }
   return examples
 }
 
-function exampleOf (code: string[], language: string, comment: string, line: number): Example {
+function exampleOf (code: string[], language: string, comment: string, line: number, prefix: string): Example {
   const [, kind, typesOnly] = /^<!-- example: (program|module|boot|routes|handler)(, types only)? -->$/.exec(comment) ?? []
   if (kind === undefined) throw new Error(`README line ${line}: the line before a code block has to say what it is, not "${comment}"`)
   const runs = kind !== 'module' && typesOnly === undefined
-  const file = `line-${line}.${language.startsWith('j') ? 'js' : 'ts'}`
+  const file = `${prefix}-${line}.${language.startsWith('j') ? 'js' : 'ts'}`
   return { kind: kind as Example['kind'], runs, file, source: wrapped(kind, code) }
 }
 
@@ -100,7 +106,7 @@ function wrapped (kind: string, code: string[]): string {
  * `fastify`, `ioredis`, `@sinclair/typebox`, `prom-client`, `@opentelemetry/api` and `@types/node` can be imported.
  */
 export function writeExamples (directory: string): Example[] {
-  const examples = examplesOf(readReadme())
+  const examples = [...examplesOf(readReadme()), ...examplesOf(readGuide(), 'guide')]
   const source = join(directory, 'src')
   mkdirSync(source, { recursive: true })
   for (const { file, source: text } of examples) writeFileSync(join(source, file), text)
@@ -116,5 +122,5 @@ export function writeExamples (directory: string): Example[] {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const directory = process.argv[2]
   if (directory === undefined) throw new Error('name the directory to write the examples to')
-  console.log(`${writeExamples(directory).length} examples of the README written`)
+  console.log(`${writeExamples(directory).length} examples of README and migration guide written`)
 }
