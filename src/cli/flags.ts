@@ -35,8 +35,11 @@ export function readFlags<T extends Flags> (command: string, args: string[], opt
 }
 
 function parse<T extends Flags> (command: string, args: string[], options: T): Parsed<T> {
+  // One id in 64 begins with a dash, and would be taken for flags.
+  const dashed = args.includes('--') ? [] : args.filter((arg) => /^-[A-Za-z0-9_-]{21}$/.test(arg))
+  const ordered = dashed.length === 0 ? args : [...args.filter((arg) => !dashed.includes(arg)), '--', ...dashed]
   try {
-    return parseArgs({ args, options, allowPositionals: true }) as unknown as Parsed<T>
+    return parseArgs({ args: ordered, options, allowPositionals: true }) as unknown as Parsed<T>
   } catch (error) {
     // The first sentence names the culprit; what Node adds is advice for programmers.
     throw new UsageError(`${command}: ${(error as Error).message.split(/\. |\n/)[0]}`)

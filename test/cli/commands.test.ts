@@ -5,6 +5,7 @@ import { test, type Test } from 'tap'
 import { CommandError, UsageError, type Command } from '../../src/cli/command.js'
 import { doctor as doctorCommand } from '../../src/cli/doctor.js'
 import { end } from '../../src/cli/end.js'
+import { readFlags } from '../../src/cli/flags.js'
 import { inspect } from '../../src/cli/inspect.js'
 import { list } from '../../src/cli/list.js'
 import { secret } from '../../src/cli/secret.js'
@@ -243,6 +244,14 @@ test('every command has its help', async (t) => {
     t.ok(help.split('\n').every((line) => line.length <= 130), name)
   }
   t.match(await run(['stats', '-h']), { code: 0, err: '', out: `${stats.help}\n` })
+})
+
+test('an id that begins with a dash is no flag', async (t) => {
+  const ids = ['-Nc9LTyEG-_OSlJbt1SyFg', '--c9LTyEG-_OSlJbt1SyFg', 'Khwskoce-QghiBAqXWkiFg']
+  const flags = { json: { type: 'boolean' } } as const
+  t.same(readFlags('end', [...ids, '--json'], flags, [1, 3]), { values: { json: true }, positionals: [ids[2], ids[0], ids[1]] })
+  t.same(readFlags('end', ['--json', '--', ...ids], flags, [1, 3]), { values: { json: true }, positionals: ids })
+  t.throws(() => readFlags('end', ['-Nc9LTyEG'], flags, [1, 3]), UsageError)
 })
 
 test('how numbers, times and texts look', async (t) => {
