@@ -133,25 +133,42 @@ async function checkClock (node: Redis, at: string): Promise<Check> {
 async function checkRights ({ client, prefix }: Connection): Promise<Check> {
   const name = 'rights'
   const key = prefix + newId()
+  const list = `${prefix}@user:${newId()}`
   const commands: string[][] = [
     ['HSET', key, 'created_at', '0'], ['PEXPIRE', key, '5000'], ['HGETALL', key], ['HMGET', key, 'created_at'], ['HGET', key, 'created_at'],
     ['HEXISTS', key, 'created_at'], ['HLEN', key], ['EXISTS', key], ['PTTL', key], ['HDEL', key, 'nothing'],
+    ['ZADD', list, '1', 'a'], ['PEXPIRE', list, '5000'], ['ZSCORE', list, 'a'], ['ZCARD', list], ['ZRANGEBYSCORE', list, '0', '1'], ['ZREVRANGE', list, '0', '1'],
+    ['ZREMRANGEBYSCORE', list, '5', '6'], ['ZREM', list, 'a'], ['SCAN', '0', 'COUNT', '1'], ['PUBLISH', key, ''], ['SUBSCRIBE', key], ['PING'],
     ['EVAL', 'return 1', '1', key], ['EVALSHA', '0'.repeat(40), '1', key], ['TIME'], ['MEMORY', 'USAGE', key], ['DEL', key]
   ]
   const refused: string[] = []
   for (const [command, ...args] of commands) {
     try {
-      await client.call(command!, ...args)
+      if (command === 'SUBSCRIBE') await subscribe(client, args[0]!)
+      else await client.call(command!, ...args)
     } catch (error) {
       const { message } = error as Error
       if (message.startsWith('NOSCRIPT')) continue
       if (!message.startsWith('NOPERM')) throw error
       if (/\bkey/.test(message) && !message.includes('command')) return { name, result: 'problem', detail: `this user may not touch keys under ${prefix}; allow ~${prefix}*` }
+      if (/\bchannel/.test(message) && !message.includes('command')) return { name, result: 'problem', detail: `this user may not use channels under ${prefix}; allow &${prefix}*` }
       refused.push(command === 'MEMORY' ? 'memory|usage' : command!.toLowerCase())
     }
   }
   if (refused.length === 0) return { name, result: 'ok', detail: 'this user may run every command that sessions need' }
   return { name, result: 'problem', detail: `this user may not run ${refused.join(', ')}; allow ${refused.map((command) => `+${command}`).join(' ')}` }
+}
+
+/** On a connection of its own, because one that has subscribed takes no other commands. */
+async function subscribe (client: Redis | Cluster, channel: string): Promise<void> {
+  const node = client instanceof Cluster ? client.nodes('master')[0]! : client
+  const other = node.duplicate({ enableOfflineQueue: true })
+  other.on('error', () => {})
+  try {
+    await other.subscribe(channel)
+  } finally {
+    other.disconnect()
+  }
 }
 
 /** One session's life, by the store itself. */
