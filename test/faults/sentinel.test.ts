@@ -1,0 +1,76 @@
+/** A group under Sentinels loses its master, in every way, under traffic. */
+import { test } from 'tap'
+import { idOf, routes, sessions, unavailable } from './kit.js'
+import { makeApp } from '../support/app.js'
+import { Browser } from '../support/browser.js'
+import { startSentinelGroup, type FailoverKind, type SentinelGroup } from '../support/redis-sentinel.js'
+import { Traffic } from '../support/traffic.js'
+import { until } from '../support/until.js'
+
+/** A Sentinel takes a master for dead after 1 s, and the others need a little longer to agree and to promote. */
+const OUTAGE = 12_000
+
+test('a group under Sentinels', async (t) => {
+  const group: SentinelGroup = await startSentinelGroup()
+  t.teardown(() => group.stop())
+  const app = await makeApp(t, { redis: group.url }, routes)
+
+  for (const [kind, what] of [['ask', 'planned failover'], ['freeze', 'frozen master, which comes back'], ['crash', 'killed master']] as Array<[FailoverKind, string]>) {
+    await t.test(`${what}: 503 for a while and no hang, what was told as done is there, and it heals by itself`, async (t) => {
+      await group.settled()
+      await until('in use', 5000, async () => (await new Browser(app).get('/set?a=1')).statusCode === 200)
+      const browsers = await sessions(app, 10)
+      const [leaver] = await sessions(app, 1)
+      const traffic = new Traffic(browsers, '/incr')
+      await until('traffic', 5000, () => traffic.count(200) > 50)
+      await leaver!.clone().json('/logout')
+      // What was not replicated yet is lost with its master: that is what Redis promises, and this test is not about.
+      const former = await group.master()
+      await until('the logout reached the replicas', 5000, async () => {
+        const copies = await Promise.all((await group.replicas()).map((replica) => replica.ask('EXISTS', `session:${idOf(leaver!)}`)))
+        return copies.every((copy) => copy === 0)
+      })
+      const begin = performance.now()
+      await group.failover(kind)
+      await until('served again, by the new master', OUTAGE, () => traffic.outcomes.at(-1)!.status === 200 && app.sessions.status() !== 'down')
+      const served = traffic.count(200)
+      await until('traffic', 5000, () => traffic.count(200) > served + 50)
+      if (kind === 'freeze') former.thaw()
+      if (kind === 'crash') await former.restart()
+      if (kind !== 'ask') {
+        await group.settled()
+        const served = traffic.count(200)
+        await until('traffic', 5000, () => traffic.count(200) > served + 50)
+      }
+      await traffic.stop()
+      t.strictSame([...new Set(traffic.outcomes.map(({ status }) => status))].filter((status) => status !== 200 && status !== 503), [])
+      t.ok(traffic.slowest < 3000, `no request hung: ${traffic.slowest.toFixed()} ms`)
+      const lost = await missing(traffic, browsers)
+      t.comment(`${what}: ${traffic.count(503)} of ${traffic.outcomes.length} requests failed, over ${traffic.outage.toFixed()} ms; ${lost} of ${traffic.count(200)} increments told as done are lost`)
+      if (kind === 'freeze') t.ok(lost <= 10, 'at most what was under way')
+      t.strictSame(await leaver!.json('/'), {}, 'the logout holds')
+      t.ok(performance.now() - begin < 40_000)
+    })
+  }
+
+  await t.test('no Sentinel can be reached: what is connected goes on; an app that boots lazily waits for them', async (t) => {
+    await group.settled()
+    for (const sentinel of group.sentinels) sentinel.freeze()
+    const [browser] = await sessions(app, 1)
+    t.strictSame(await browser!.json('/'), { user: '0' })
+    const lazy = await makeApp(t, { redis: group.url, startup: 'lazy' }, routes)
+    unavailable(t, await browser!.clone(lazy).get('/'), 'without Sentinels')
+    t.equal(lazy.sessions.status(), 'down')
+    for (const sentinel of group.sentinels) sentinel.thaw()
+    await until('ready', 15_000, () => lazy.sessions.status() === 'ready')
+    t.strictSame(await browser!.clone(lazy).json('/'), { user: '0' })
+  })
+})
+
+/** How many increments were told as done and are not in the counters. None may be there more often than was tried. */
+async function missing (traffic: Traffic, browsers: readonly Browser[]): Promise<number> {
+  let found = 0
+  for (const browser of browsers) found += (await browser.json('/')).n ?? 0
+  if (found > traffic.outcomes.length) throw new Error(`${found} increments, but only ${traffic.outcomes.length} requests`)
+  return Math.max(0, traffic.count(200) - found)
+}
