@@ -9,16 +9,21 @@ import { OptionError } from '../errors.js'
 /**
  * Checks a client before it is used.
  *
+ * @param given the application made it, so it does not recover the way those do that the plugin opens
  * @returns warnings for the log
  * @throws OptionError (`SESSION_OPTION_INVALID`), which says what to change
  */
-export function checkClient (client: Redis | Cluster): string[] {
+export function checkClient (client: Redis | Cluster, given: boolean): string[] {
   const problem = client.isCluster ? clusterProblem(client as Cluster) : clientProblem(client as Redis)
   if (problem !== undefined) throw new OptionError('redis (SESSION_REDIS)', problem)
   const options = nodeOptions(client)
   const warnings: string[] = []
   if (client.options.keyPrefix !== undefined && client.options.keyPrefix !== '') {
     warnings.push('the keyPrefix of the Redis client is not added to the keys of sessions: use the option prefix')
+  }
+  if (!given) return warnings
+  if (!client.isCluster && options.sentinels != null) {
+    warnings.push('a Sentinel client of ioredis 6.0.0 may give up for good after a failover: let it connect again on its event end, or pass a redis+sentinel:// URL')
   }
   const missing = [
     ...options.socketTimeout === undefined ? ['socketTimeout (a connection that died silently is noticed after minutes)'] : [],

@@ -17,6 +17,8 @@ import type { Store } from './store.js'
 const CONNECT_LIMIT = 5000
 /** Closing may take this long, milliseconds; then the socket is cut. */
 const CLOSE_LIMIT = 1000
+/** A connection that was given up is tried again after this, milliseconds. */
+const RETRY_DELAY = 100
 const DEFAULT_URL = 'redis://localhost:6379'
 
 /** What is to be known beside the connection; see the options of the same names. */
@@ -37,13 +39,13 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
   const opened = isClient(given) ? undefined : openClient(given, options.timeout)
   const client = opened ?? given as Redis | Cluster
   try {
-    for (const warning of checkClient(client)) fastify.log.warn(warning)
+    for (const warning of checkClient(client, opened === undefined)) fastify.log.warn(warning)
     if (options.startup === 'require') {
       await untilUsable(client, options.prefix)
       if (opened instanceof Cluster) await connectNodes(opened)
     }
   } catch (error) {
-    opened?.disconnect()
+    if (opened !== undefined) dismiss(opened)
     throw error
   }
   const store = new RedisStore(client, { prefix: options.prefix, timeout: options.timeout, report: logChanges(fastify) })
@@ -124,10 +126,22 @@ function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeo
   }))
 }
 
-/** Without a listener, ioredis prints every failed attempt to connect. What there is to say, `logChanges` says. */
+/** Clients that shall not connect any more. */
+const dismissed = new WeakSet<Redis | Cluster>()
+
 function listened<Client extends Redis | Cluster> (client: Client): Client {
+  // Without a listener, ioredis prints every failed attempt to connect. What there is to say, `logChanges` says.
   client.on('error', () => {})
+  // ioredis 6.0.0 gives a connection up for good where Sentinels announce a failover while it is reconnecting.
+  client.on('end', () => {
+    setTimeout(() => { if (!dismissed.has(client)) client.connect().catch(() => {}) }, RETRY_DELAY).unref()
+  })
   return client
+}
+
+function dismiss (client: Redis | Cluster): void {
+  dismissed.add(client)
+  client.disconnect()
 }
 
 /** User and password of a URL. Whatever is wrong with them, they are not shown. */
@@ -260,6 +274,7 @@ function logChanges (fastify: FastifyInstance): Report {
  * Closes a connection, within a bound: `quit` waits for what is under way, which may be for ever where Redis is away.
  */
 async function close (client: Redis | Cluster, quit: () => Promise<unknown>): Promise<'OK'> {
+  dismissed.add(client)
   const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
   try {
     if (client.status === 'ready') await quit()
