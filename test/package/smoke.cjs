@@ -1,0 +1,26 @@
+/** The installed package in a CommonJS program: `node smoke.cjs`. `require` gives what `import *` gives. */
+'use strict'
+const assert = require('node:assert/strict')
+const { randomBytes } = require('node:crypto')
+const Fastify = require('fastify')
+const { default: sessionPlugin, MemoryStore, errors } = require('fastify-live-session')
+
+async function main () {
+  const secret = randomBytes(32).toString('hex')
+  for (const register of [
+    (app) => app.register(require('fastify-live-session'), { secret, redis: 'memory:' }),
+    (app) => app.register(sessionPlugin, { secret, redis: new MemoryStore() })
+  ]) {
+    const app = Fastify()
+    register(app)
+    app.get('/', async ({ session }) => { session.visits = (session.visits ?? 0) + 1; return session.data() })
+    const { headers } = await app.inject('/')
+    const { body } = await app.inject({ url: '/', headers: { cookie: headers['set-cookie'].split(';')[0] } })
+    assert.equal(body, '{"visits":2}')
+    await app.close()
+  }
+  await assert.rejects(async () => { await Fastify().register(sessionPlugin, { secret: 'short' }) }, errors.OptionError)
+  console.log(`CommonJS works on ${process.version}`)
+}
+
+main()
