@@ -4,15 +4,15 @@ import type fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { Store } from '../../src/store/store.js'
-import { sharedRedis } from '../support/app.js'
+import type { RedisProcess } from '../support/redis-process.js'
 import { startApplication, type Application, type ApplicationOptions, type Product } from './application.js'
 import { into, type Send } from './client.js'
 import { pass, records } from './keyspace.js'
 import type { Arena } from './parties.js'
 
 /** Times of the applications under test, seconds: so long that only `pass` can make them matter. */
-export const TIMES = { idleTimeout: 95, touchInterval: 3, lifetime: 305 } as const
-export const RULES = { idleTimeout: 95_000, touchInterval: 3_000, lifetime: 305_000 } as const
+export const TIMES = { idleTimeout: 95, touchInterval: 3, lifetime: 165 } as const
+export const RULES = { idleTimeout: 95_000, touchInterval: 3_000, lifetime: 165_000 } as const
 
 /** Milliseconds that Redis has for a command, where a test is not about a slow Redis. The machine may be busy. */
 const PATIENCE = 5000
@@ -33,9 +33,12 @@ export async function startApplications (product: Product, options: ApplicationO
   }
 }
 
-/** The product's own store on the Redis of this test file. */
-export async function redisStore (t: Test, { RedisStore }: Product): Promise<Store> {
-  const client = (await sharedRedis()).client({ enableOfflineQueue: false, maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false })
+/** What has to be cleaned up in the end: a test's own list, or another. */
+export type Cleanup = Pick<Test, 'teardown'>
+
+/** The product's own store on a Redis. */
+export async function redisStore (t: Cleanup, redis: RedisProcess, { RedisStore }: Product): Promise<Store> {
+  const client = redis.client({ enableOfflineQueue: false, maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false })
   t.teardown(() => { client.disconnect() })
   if (client.status !== 'ready') await once(client, 'ready')
   return new RedisStore(client, { timeout: PATIENCE })

@@ -7,6 +7,8 @@ import { InvariantBroken, type Invariant } from './invariants.js'
 import { pass } from './keyspace.js'
 import { mutant, type Replacement } from './mutants.js'
 import { lookAt, overlap, ENDS, SLOW } from './overlaps.js'
+import { OPTIONS, sequentialRuns } from './sequential.js'
+import { breakable, LATE, lateWrite } from './faults.js'
 import { interleavings, parallelHistories, parallelRenewals } from './parallel.js'
 
 /** Runs a property on a plugin, and says which invariant broke. */
@@ -39,7 +41,7 @@ const duringRenewals: Trial = async (t, product, runs) => {
   return await broken(parallelRenewals(servers, redis.client()), runs)
 }
 
-const inEveryOrder: Trial = async (t, product, runs) => await broken(interleavings(product, await redisStore(t, product)), runs)
+const inEveryOrder: Trial = async (t, product, runs) => await broken(interleavings(product, await redisStore(t, await sharedRedis(), product)), runs)
 
 /** The forced overlaps, all of them: what a mutant does first decides. */
 const inOverlaps: Trial = async (t, product) => {
@@ -50,6 +52,24 @@ const inOverlaps: Trial = async (t, product) => {
   const scene = { slow: slow!, fast: fast!, look: lookAt(witness), expire: async () => { await pass(witness, 400_000) } }
   try {
     for (const end of ENDS) for (const kind of Object.keys(SLOW)) await overlap(scene, kind, end)
+    return undefined
+  } catch (error) {
+    if (error instanceof InvariantBroken) return error.invariant
+    throw error
+  }
+}
+
+const oneAfterTheOther: Trial = async (t, product, runs) => {
+  const redis = await sharedRedis()
+  const { servers, close } = await startApplications(product, { redis: redis.url, ...OPTIONS })
+  t.teardown(close)
+  return await broken(sequentialRuns(servers, redis.client()), runs)
+}
+
+const inLateWrites: Trial = async (t, product) => {
+  const scene = await breakable(t, product, { durable: false, timeout: 400 })
+  try {
+    for (const kind of Object.keys(LATE)) await lateWrite(scene, kind)
     return undefined
   } catch (error) {
     if (error instanceof InvariantBroken) return error.invariant
@@ -120,8 +140,9 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'rotation copies and deletes',
     replacements: [{
       file: 'session/session.ts',
-      from: 'const written = await store.write(this.#id!, this.#digest, { operations, settings: { ...settings, digest }, touch, mode: \'together\' }, rules)',
+      from: "const written = await this.#put('write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })",
       to: `let written
+      const { store } = this.#instance
       if (digest === undefined) written = await store.write(this.#id!, this.#digest, { operations, settings, touch, mode: 'together' }, rules)
       else {
         const { fields } = await store.load(this.#id!, this.#digest, false, rules) ?? {}
@@ -139,7 +160,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'logout clears the cookie only',
-    replacements: [{ file: 'session/session.ts', from: "if (this.#state === 'stored') await store.destroy(this.#id!)", to: '' }],
+    replacements: [{ file: 'session/session.ts', from: "if (this.#state === 'stored') await this.#destroy(this.#id!,", to: 'if (false) await this.#destroy(this.#id!,' }],
     trial: inParallel,
     breaks: ['I6']
   },
@@ -160,6 +181,61 @@ const MUTATIONS: readonly Mutation[] = [
     replacements: [{ file: 'store/redis-scripts.ts', from: 'if current ~= expected then', to: 'if false then' }],
     trial: inParallel,
     breaks: ['I2']
+  },
+  {
+    name: 'writes have no deadline',
+    replacements: [
+      { file: 'store/redis-scripts.ts', from: "if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end\nlocal head", to: 'local head' },
+      { file: 'store/redis-scripts.ts', from: "if now > tonumber(ARGV[1]) then return {'late', ms(now)} end\n\nlocal record", to: 'local record' }
+    ],
+    trial: inLateWrites,
+    breaks: ['I16']
+  },
+  {
+    name: 'the cookie is issued before the record is saved',
+    replacements: [{
+      file: 'session/session.ts',
+      from: "if (this.#state === 'new') await this.#create()",
+      to: `if (this.#state === 'new') {
+      if (this.#fields.changes().some(({ type }) => type === 'set')) {
+        if (this.#id === undefined) this.#newIdentity()
+        this.#issueToken()
+      }
+      await this.#create()
+    }`
+    }],
+    trial: oneAfterTheOther,
+    breaks: ['I10']
+  },
+  {
+    name: 'a record never expires',
+    replacements: [{ file: 'store/redis-scripts.ts', from: "redis.call('PEXPIRE', KEYS[1], ARGV[2])", to: '' }],
+    trial: oneAfterTheOther,
+    breaks: ['I7']
+  },
+  {
+    name: 'use extends a record beyond its lifetime',
+    replacements: [{ file: 'store/redis-scripts.ts', from: 'return math.min(idle + slack, lifetime_left(record))', to: 'return idle + slack' }],
+    trial: oneAfterTheOther,
+    breaks: ['I7', 'I14']
+  },
+  {
+    name: 'a handler that failed is saved all the same',
+    replacements: [{ file: 'session/session.ts', from: 'if (failed) this.#discard()', to: '' }],
+    trial: oneAfterTheOther,
+    breaks: ['I10', 'I15', 'I16']
+  },
+  {
+    name: 'nested changes are not noticed',
+    replacements: [{ file: 'session/fields.ts', from: 'if (assigned === undefined && !this.#mutated(name, value, before)) return undefined', to: 'if (assigned === undefined) return undefined' }],
+    trial: oneAfterTheOther,
+    breaks: ['I16', 'I19']
+  },
+  {
+    name: 'of several cookies the first one wins',
+    replacements: [{ file: 'cookie/header.ts', from: 'else if (indexOfCookie(header, name, end) !== -1) return DUPLICATE', to: '' }],
+    trial: oneAfterTheOther,
+    breaks: ['I13', 'I16', 'I19', 'I10']
   },
   {
     name: 'every offer of a successor is accepted',

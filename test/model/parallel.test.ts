@@ -24,6 +24,6 @@ test('a renewal in parallel, with answers that get lost, logs nobody out', async
 test('in every order of the calls of a store', async (t) => {
   await fc.assert(interleavings(product, new product.MemoryStore()), { numRuns: 100 })
   t.pass('100 orders in memory')
-  await fc.assert(interleavings(product, await redisStore(t, product)), { numRuns: 100 })
+  await fc.assert(interleavings(product, await redisStore(t, await sharedRedis(), product)), { numRuns: 100 })
   t.pass('100 orders in Redis')
 })

@@ -109,8 +109,12 @@ export interface Arena {
 /** Plays a party; what came of it is to be checked. */
 export async function play (party: Party, arena: Arena, begin: (token: string) => Promise<void> = async () => {}): Promise<History> {
   const first = new Client()
-  const { status } = await arena.run(first.send(arena.servers[0]!, { steps: [['assign', FIELDS]] }))
-  hold('I16', status === 200 && first.token !== undefined, () => `the first request was answered ${status}`)
+  // Under faults, a slow machine may need more than one attempt.
+  for (let attempt = 0; first.token === undefined && attempt < 10; attempt++) {
+    const { status } = await arena.run(first.send(arena.servers[0]!, { steps: [['assign', FIELDS]] }))
+    hold('I16', status === 200 || status === 503, () => `the first request was answered ${status}`)
+  }
+  hold('I16', first.token !== undefined, 'the session was not created')
   const token = first.token!
   await begin(token)
 

@@ -260,7 +260,7 @@ const command: Array<fc.Arbitrary<Command>> = [
   fc.tuple(fc.nat(CLIENTS - 1), wish).map(([client, wish]) => new Browse(client, wish, false)),
   fc.tuple(fc.nat(99), wish).map(([which, wish]) => new Replay(which, wish)),
   fc.tuple(fc.nat(10), wish).map(([how, wish]) => new Forge(how, wish)),
-  fc.constantFrom(10, 20, 40, 60, 70, 100, 310).map((seconds) => new Wait(seconds))
+  fc.constantFrom(10, 20, 40, 60, 60, 70, 100, 170).map((seconds) => new Wait(seconds))
 ]
 
 /** What one browser did when a run failed, kept for ever. */
