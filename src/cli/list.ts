@@ -1,9 +1,10 @@
 /** `fastify-live-session list`. */
 import type { Command, Context } from './command.js'
-import { withRedis } from './connection.js'
+import { withRedis, type Connection } from './connection.js'
 import { readFlags, REDIS_FLAGS, REDIS_HELP, wholeNumber } from './flags.js'
-import { isoMoment, moment, span } from './output.js'
+import { columns, isoMoment, moment, printable, span } from './output.js'
 import { scanRecords, type Outline } from './scan.js'
+import { userIndex, userKeys } from './users.js'
 
 const DEFAULT_LIMIT = 100
 
@@ -13,9 +14,12 @@ export const list: Command = {
 
 Usage: fastify-live-session list [flags]
 
+  --user <user>      only those of this user, as the option userField says it; the one used last first.
+                     A number is looked for as a number and as text.
   --limit <number>   stop after so many; 0: list all (default ${DEFAULT_LIMIT})
 ${REDIS_HELP}
-  --json             one JSON object per line: id, createdAt, lastAccessedAt, expiresIn (seconds), idleTimeout (seconds)
+  --json             one JSON object per line: id, createdAt, lastAccessedAt, expiresIn (seconds), idleTimeout
+                     (seconds); with --user authenticatedAt, device and network instead of idleTimeout
   -h, --help         this text
 
 Redis is asked in small steps (SCAN), which hold up nobody. Sessions that begin or end meanwhile may be missing.`,
@@ -23,8 +27,13 @@ Redis is asked in small steps (SCAN), which hold up nobody. Sessions that begin 
 }
 
 async function run (args: string[], context: Context): Promise<undefined> {
-  const { values } = readFlags('list', args, { ...REDIS_FLAGS, limit: { type: 'string' } })
+  const { values } = readFlags('list', args, { ...REDIS_FLAGS, limit: { type: 'string' }, user: { type: 'string' } })
   const limit = wholeNumber('list', '--limit', values.limit, DEFAULT_LIMIT) || Infinity
+  if (values.user !== undefined) {
+    const keys = userKeys('list', values.user)
+    await withRedis(values, context.env, async (connection) => { await listUser(connection, keys, limit, values.json === true, context) })
+    return undefined
+  }
   const { print, progress } = context
   await withRedis(values, context.env, async (connection) => {
     let count = 0
@@ -43,6 +52,34 @@ async function run (args: string[], context: Context): Promise<undefined> {
     if (count === 0 && values.json !== true) print(`There are no sessions under ${connection.prefix} at ${connection.where}.`)
   })
   return undefined
+}
+
+async function listUser (connection: Connection, keys: readonly string[], limit: number, json: boolean, { print }: Context): Promise<void> {
+  const index = userIndex(connection)
+  const found = (await Promise.all(keys.map((key) => index.list(key)))).flat().sort((a, b) => b.lastAccessedAt - a.lastAccessedAt)
+  if (json) {
+    for (const { id, now, ttl, ...one } of found.slice(0, limit)) {
+      print(JSON.stringify({
+        id,
+        createdAt: isoMoment(one.createdAt),
+        lastAccessedAt: isoMoment(one.lastAccessedAt),
+        expiresIn: ttl / 1000,
+        authenticatedAt: isoMoment(one.authenticatedAt ?? NaN),
+        device: one.device ?? null,
+        network: one.network ?? null
+      }))
+    }
+    return
+  }
+  if (found.length === 0) {
+    print(`This user has no sessions under ${connection.prefix} at ${connection.where}.`)
+    return
+  }
+  const rows = found.slice(0, limit).map(({ id, createdAt, lastAccessedAt, ttl, device, network }) => [
+    id, moment(createdAt), moment(lastAccessedAt), span(ttl), printable(device ?? '-', 40), printable(network ?? '-', 50)
+  ])
+  for (const line of columns([['ID', 'CREATED', 'LAST USED', 'ENDS IN', 'DEVICE', 'NETWORK'], ...rows])) print(line)
+  if (found.length > limit) print(`… and ${found.length - limit} more; --limit 0 lists all`)
 }
 
 /** Columns of a fixed width, because lines are printed as they come. */

@@ -16,7 +16,7 @@ import { RedisStore } from '../../src/store/redis.js'
 import { newId } from '../../src/cookie/token.js'
 import { delta, RULES, set } from '../contract/kit.js'
 import { ready } from '../contract/redis-subject.js'
-import { SECRET } from '../support/app.js'
+import { makeApp, SECRET } from '../support/app.js'
 import { startCluster } from '../support/redis-cluster.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
 import { run } from './run.js'
@@ -96,6 +96,36 @@ test('list and end', async (t) => {
   t.strictSame([again.code, JSON.parse(again.out)], [3, { ended: [ids[2]], missing: [ids[0]] }])
   t.equal(await store.inspect(ids[1]!), undefined)
   t.ok(await shop.inspect(other), 'other prefixes are left alone')
+})
+
+test('list and end by user', async (t) => {
+  const { redis, env } = await start(t)
+  const app = await makeApp(t, { redis: redis.url, timeout: 3000, userField: 'userId', devices: true })
+  const login = async (userId: string | number): Promise<string> => {
+    const { cookie } = await app.sessions.issue({ userId })
+    return /=(.{22})/.exec(cookie)![1]!
+  }
+  const andrews = [await login('andrew'), await login('andrew')]
+  const fives = [await login(5), await login('5')]
+  const other = await login('eve')
+  const [plain, json, numbers, nobody] = await Promise.all([
+    run(['list', '--user', 'andrew'], env), run(['list', '--user', 'andrew', '--json', '--limit', '1'], env), run(['list', '--user', '5', '--json'], env), run(['list', '--user', 'nobody'], env)
+  ])
+  t.strictSame([plain, json, numbers, nobody].map(({ code, err }) => [code, err]), Array.from({ length: 4 }, () => [0, '']))
+  t.strictSame(plain.out.match(/^[\w-]{22}(?= {2}\d)/gm)?.sort(), [...andrews].sort())
+  const [one] = json.out.trim().split('\n').map((line) => JSON.parse(line) as { id: string })
+  t.ok(andrews.includes(one!.id))
+  t.match(one, { authenticatedAt: /Z$/, device: null })
+  t.strictSame(numbers.out.trim().split('\n').map((line) => (JSON.parse(line) as { id: string }).id).sort(), [...fives].sort(), 'as a number and as text')
+  t.match(nobody.out, /^This user has no sessions/)
+
+  const single = await run(['end', andrews[0]!], env)
+  t.equal(single.code, 0)
+  t.equal((await app.sessions.list('andrew')).length, 1)
+  const [all, none] = [await run(['end', '--user', 'andrew'], env), await run(['end', '--user', 'andrew', '--json'], env)]
+  t.match([all, none], [{ code: 0, out: 'Ended one session.\n' }, { code: 3, out: '{"ended":0}\n' }])
+  t.equal((await app.sessions.list('andrew')).length, 0)
+  t.ok(await app.sessions.get(other), 'others are left alone')
 })
 
 test('stats', async (t) => {
@@ -216,7 +246,7 @@ const QUIET = { env: {}, print: () => {}, progress: () => {} }
 test('what is wrong with a command line or a Redis is said in one plain line, without secrets', async (t) => {
   const wrong = [
     ['secret', 'x'], ['inspect'], ['inspect', 'x'], ['inspect', newId(), newId()], ['inspect', `${newId()}.secret.signature`],
-    ['list', '--limit', 'x'], ['list', '--limit=-1'], ['list', '--redis', ''], ['end'], ['end', 'x'], ['stats', '--what'], ['doctor', 'x']
+    ['list', '--limit', 'x'], ['list', '--limit=-1'], ['list', '--redis', ''], ['end'], ['end', 'x'], ['end', newId(), '--user', 'x'], ['stats', '--what'], ['doctor', 'x']
   ]
   for (const [name = '', ...args] of wrong) {
     const error = await COMMANDS.get(name)!.run(args, QUIET).then(() => undefined, (error: unknown) => error)

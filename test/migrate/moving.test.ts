@@ -381,6 +381,21 @@ test('what an old record holds is not trusted', async (t) => {
   }
 })
 
+test('a session that moved is among its user\'s, and ends with all of them', async (t) => {
+  const redis = await sharedRedis()
+  for (const keep of [false, true]) {
+    await redis.ask('FLUSHALL')
+    const old = await express.start(t, redis)
+    const app = await newApp(t, from(express, { keep }), { userField: 'user' })
+    const browser = oldBrowser(app, await old.cookieFor(DATA))
+    const { id } = await browser.json('/')
+    t.match(await app.sessions.list('andrew'), [{ id }])
+    t.equal(await app.sessions.endAll('andrew'), 1)
+    browser.jar.delete('connect.sid')
+    t.equal((await browser.json('/')).isNew, true)
+  }
+})
+
 test('the rights that the guide grants are enough', async (t) => {
   const redis = await sharedRedis()
   const { readGuide, readReadme } = await import('../types/examples.js')
