@@ -46,7 +46,8 @@ export function subscribeToEnds (client: Redis | Cluster, channel: string, liste
     })
     current.on('message', (_: string, message: string) => {
       const [id = '', reason = ''] = message.split(' ')
-      if (isId(id) && REASONS.has(reason)) listener.ended(id, reason as EndReason)
+      // A connection that is being closed may still bring something.
+      if (!closed && isId(id) && REASONS.has(reason)) listener.ended(id, reason as EndReason)
     })
     current.connect().then(() => current.subscribe(channel)).then(() => {
       delay = RETRY_MIN

@@ -9,13 +9,14 @@ import { creating } from './creating.js'
 import { expiring } from './expiring.js'
 import { guarding } from './guarding.js'
 import { limiting } from './limiting.js'
+import { listing } from './listing.js'
 import { naming } from './naming.js'
 import { operating } from './operating.js'
 import { overlapping } from './overlapping.js'
 import { renewing } from './renewing.js'
 import { rotating } from './rotating.js'
 
-const PARTS = { creating, guarding, operating, limiting, naming, expiring, rotating, renewing, overlapping }
+const PARTS = { creating, guarding, operating, limiting, naming, expiring, rotating, renewing, overlapping, listing }
 
 /** Holds a store against the contract. */
 export async function storeContract (t: Test, subject: Subject): Promise<void> {
