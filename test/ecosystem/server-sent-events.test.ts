@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import { makeApp, sharedRedis } from '../support/app.js'
+import { makeApp, sharedRedis, type Lines } from '../support/app.js'
 import { parseSetCookie } from '../support/set-cookie.js'
+import { until } from '../support/until.js'
 
 interface Client {
   cookie: string
@@ -13,8 +14,8 @@ interface Client {
   json: (path: string) => Promise<any>
 }
 
-async function serve (t: Test, routes: (app: FastifyInstance) => void): Promise<Client> {
-  const app = await makeApp(t, { redis: (await sharedRedis()).url }, (app) => {
+async function serve (t: Test, routes: (app: FastifyInstance) => void, lines?: Lines): Promise<Client> {
+  const app = await makeApp(t, { redis: (await sharedRedis()).url, ...(lines !== undefined && { lines }) }, (app) => {
     app.get('/', async ({ session }: any) => session.data())
     app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
     app.get('/logout', async ({ session }: any) => { await session.destroy(); return {} })
@@ -119,4 +120,24 @@ test('a browser that goes away in the middle leaves the session as it is', async
   await response.body!.cancel()
   await once(source, 'close')
   t.strictSame(await client.json('/'), { begun: true })
+})
+
+test('a change that nobody saved is reported when the stream ends', async (t) => {
+  const lines: Lines = []
+  const client = await serve(t, (app) => {
+    app.get('/events/:saved', async ({ session, params }: any, reply) => {
+      session.visits = 1
+      reply.hijack()
+      if (params.saved === 'saved') await session.save()
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+      reply.raw.end('data: 1\n\n')
+    })
+  }, lines)
+  const warnings = (): unknown[] => lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
+  await (await client.request('/events/saved')).text()
+  t.strictSame(warnings(), [])
+  client.cookie = ''
+  await (await client.request('/events/unsaved')).text()
+  t.match(await until('the warning', 5000, () => warnings()[0]), /changed and not saved/)
+  t.equal(client.cookie, '')
 })
