@@ -94,12 +94,12 @@ export function check (history: History): void {
   checkSuccessors(events)
   checkRotations(events)
   const fields = new Set(events.flatMap(({ action }) => 'field' in action ? [action.field] : 'values' in action ? Object.keys(action.values) : []))
-  const liveness = livenessInvariant(events)
+  const liveness = livenessInvariant(history)
   checkProjection(history, () => false, () => liveness)
   for (const field of fields) {
     const sees = (name: string): boolean => name === field
     // What can be explained once nobody asks who may and what ended is no matter of the field.
-    checkProjection(history, sees, () => isExplained(asIfAllowed(history), sees) ? liveness : fieldInvariant(events, field))
+    checkProjection(history, sees, () => !isExplained(ofFirstRecord(history), sees) && isExplained(asIfAllowed(history), sees) ? liveness : fieldInvariant(events, field))
   }
   checkProjection(history, () => true, () => 'I16')
 }
@@ -128,11 +128,14 @@ function isSuccessor (token: string, cookie: string | undefined): boolean {
   return cookie !== undefined && cookie !== '' && idOf(cookie) === idOf(token)
 }
 
-function livenessInvariant (events: readonly Event[]): Invariant {
+function livenessInvariant ({ events, remains }: History): Invariant {
   const ends = events.filter((event) => event.action.type === 'destroy' && outcomeOf(event) === 'done')
-  const revived = events.some((event) => outcomeOf(event) === 'done' && !READS.has(event.action.type) &&
-    ends.some((end) => end.return < event.invoke && idOf(end.token) === idOf(event.token)))
-  return revived || (ends.length > 0 && !events.some(({ action }) => action.type === 'rotate')) ? 'I6' : 'I8'
+  const isBack = ends.some((end) => {
+    const id = idOf(end.token)
+    return remains?.ids.includes(id) === true ||
+      events.some((event) => outcomeOf(event) === 'done' && end.return < event.invoke && idOf(event.token) === id)
+  })
+  return isBack || (ends.length > 0 && !events.some(({ action }) => action.type === 'rotate')) ? 'I6' : 'I8'
 }
 
 function fieldInvariant (events: readonly Event[], field: string): Invariant {
@@ -142,13 +145,19 @@ function fieldInvariant (events: readonly Event[], field: string): Invariant {
   return new Set(touching.map(({ client }) => client)).size > 1 ? 'I2' : 'I1'
 }
 
-/** The same history of its first record in a world without secrets and without ends. */
+/** What happened to the record that all clients began with. */
+function ofFirstRecord ({ token, fields, events, losses, fence }: History): History {
+  return { token, fields, events: events.filter((event) => idOf(event.token) === idOf(token)), fence, ...(losses !== undefined && { losses }) }
+}
+
+/** The same in a world without secrets and without ends. */
 function asIfAllowed (history: History): History {
-  const events = history.events.filter(({ token }) => idOf(token) === idOf(history.token)).map((event): Event => {
+  const { token, fields, events, fence } = ofFirstRecord(history)
+  const allowed = events.map((event): Event => {
     const ends = outcomeOf(event) !== 'done' || ['rotate', 'regenerate', 'destroy'].includes(event.action.type)
     return ends ? { ...event, action: { type: 'touch' }, answer: { ...event.answer, status: 200, anonymous: false, cookie: undefined } } : event
   })
-  return { token: history.token, fields: history.fields, events, fence: history.fence }
+  return { token, fields, events: allowed, fence }
 }
 
 function isExplained (history: History, sees: (field: string) => boolean): boolean {

@@ -16,12 +16,14 @@ type Trial = (t: Test, product: Product, runs: number) => Promise<Invariant | un
 
 /** What breaks a mutant has to be found within so many runs. Most take a tenth of it. */
 const RUNS = 300
+/** The same cases every time: a mutant that chance spares would be a failure of the test. */
+const SEED = 1
 /** The copy without a mutation runs so often. */
 const CONTROL_RUNS = 40
 
 async function broken (property: fc.IAsyncProperty<any>, numRuns: number): Promise<Invariant | undefined> {
   // The first failure is enough: nothing is shrunk.
-  const { failed, errorInstance } = await fc.check(property, { numRuns, endOnFailure: true })
+  const { failed, errorInstance } = await fc.check(property, { seed: SEED, numRuns, endOnFailure: true })
   if (!failed) return undefined
   if (errorInstance instanceof InvariantBroken) return errorInstance.invariant
   throw errorInstance
@@ -223,7 +225,7 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'a handler that failed is saved all the same',
     replacements: [{ file: 'session/session.ts', from: 'if (failed) this.#discard()', to: '' }],
     trial: oneAfterTheOther,
-    breaks: ['I10', 'I15', 'I16']
+    breaks: ['I10', 'I14', 'I15', 'I16', 'I19']
   },
   {
     name: 'nested changes are not noticed',
@@ -235,7 +237,7 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'of several cookies the first one wins',
     replacements: [{ file: 'cookie/header.ts', from: 'else if (indexOfCookie(header, name, end) !== -1) return DUPLICATE', to: '' }],
     trial: oneAfterTheOther,
-    breaks: ['I13', 'I16', 'I19', 'I10']
+    breaks: ['I10', 'I13', 'I14', 'I16', 'I19']
   },
   {
     name: 'every offer of a successor is accepted',

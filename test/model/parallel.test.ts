@@ -9,8 +9,8 @@ test('what clients do in parallel has an order that explains it', async (t) => {
   const redis = await sharedRedis()
   const { servers, close } = await startApplications(product, { redis: redis.url })
   t.teardown(close)
-  await fc.assert(parallelHistories(servers, redis.client()), { numRuns: 100 })
-  t.pass('100 histories')
+  await fc.assert(parallelHistories(servers, redis.client()), { numRuns: 60 })
+  t.pass('60 histories')
 })
 
 test('a renewal in parallel, with answers that get lost, logs nobody out', async (t) => {
@@ -22,8 +22,8 @@ test('a renewal in parallel, with answers that get lost, logs nobody out', async
 })
 
 test('in every order of the calls of a store', async (t) => {
-  await fc.assert(interleavings(product, new product.MemoryStore()), { numRuns: 100 })
-  t.pass('100 orders in memory')
-  await fc.assert(interleavings(product, await redisStore(t, await sharedRedis(), product)), { numRuns: 100 })
-  t.pass('100 orders in Redis')
+  await fc.assert(interleavings(product, new product.MemoryStore()), { numRuns: 60 })
+  t.pass('60 orders in memory')
+  await fc.assert(interleavings(product, await redisStore(t, await sharedRedis(), product)), { numRuns: 60 })
+  t.pass('60 orders in Redis')
 })
