@@ -3,6 +3,7 @@ import { createHash, createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
+import { MemoryStore } from '../../src/index.js'
 import { makeApp, SECRET, sharedRedis, type Lines } from '../support/app.js'
 import { Browser, setCookies } from '../support/browser.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
@@ -157,4 +158,30 @@ test('nothing that Redis holds is a cookie, alone or put together', async (t) =>
   }
   t.ok(tried > 1000, `${tried} cookies tried`)
   for (const browser of Object.values(browsers)) t.match(await browser.json('/'), { isNew: false, data: { secret: 'treasure' } })
+})
+
+test('an id that is taken is never attached to', async (t) => {
+  /** A store that says of so many ids that they are taken, as a broken generator would make them. */
+  class Crowded extends MemoryStore {
+    readonly tried: string[] = []
+    taken = 0
+
+    override async create (...args: Parameters<MemoryStore['create']>) {
+      this.tried.push(args[0])
+      if (this.taken-- > 0) return undefined
+      return await super.create(...args)
+    }
+  }
+  const store = new Crowded()
+  const app = await makeApp(t, { redis: store }, routes)
+  store.taken = 2
+  const browser = new Browser(app)
+  await browser.json('/set?secret=treasure')
+  t.equal(new Set(store.tried).size, 3, 'each attempt has an id of its own')
+  t.equal(browser.token!.slice(0, 22), store.tried[2])
+  t.match(await browser.json('/'), { isNew: false, data: { secret: 'treasure' } })
+  store.taken = Infinity
+  const response = await app.inject('/set?secret=treasure')
+  t.strictSame([response.statusCode, response.json().code], [503, 'SESSION_STORE_UNAVAILABLE'], 'no endless attempts')
+  t.strictSame(setCookies(response), [])
 })
