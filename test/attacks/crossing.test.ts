@@ -23,25 +23,28 @@ test('no visitor is ever given another one\'s session, whatever times out, break
   t.teardown(() => redis.stop())
   const proxy = await startProxy(redis.port)
   t.teardown(() => proxy.close())
-  const app = await makeApp(t, { redis: proxy.url, timeout: 30 }, routes)
+  const app = await makeApp(t, { redis: proxy.url, timeout: 100 }, routes)
+  const calm = await makeApp(t, { redis: redis.url }, routes)
   const port = await listen(app)
   const visitors = await Promise.all(Array.from({ length: 20 }, async () => {
     const nonce = randomUUID()
-    const browser = new Browser(app)
+    const browser = new Browser(calm)
     await browser.get(`/begin?nonce=${nonce}`)
-    return { nonce, browser, id: browser.token!.slice(0, 22) }
+    return { nonce, browser: browser.clone(app), id: browser.token!.slice(0, 22) }
   }))
   const statuses = new Map<number, number>()
   let wrong = 0
-  /** Everybody reads and writes, all at the same time. */
-  const everybody = async (): Promise<void> => {
-    await Promise.all(visitors.flatMap(({ nonce, id, browser }) => ['/', '/write'].map(async (url) => {
+  /** Everybody reads and writes, all at the same time. Says whether all were answered. */
+  const everybody = async (): Promise<boolean> => {
+    const answered = await Promise.all(visitors.flatMap(({ nonce, id, browser }) => ['/', '/write'].map(async (url) => {
       const response = await browser.clone().get(url)
       statuses.set(response.statusCode, (statuses.get(response.statusCode) ?? 0) + 1)
-      if (response.statusCode !== 200) return
+      if (response.statusCode !== 200) return false
       const answer = response.json()
       if (answer.nonce !== nonce || (answer.live ?? nonce) !== nonce || (answer.id ?? id) !== id) wrong++
+      return true
     })))
+    return answered.every(Boolean)
   }
   /** Everybody asks over a socket and leaves at once. */
   const leave = (): void => {
@@ -51,9 +54,6 @@ test('no visitor is ever given another one\'s session, whatever times out, break
       })
       socket.on('error', () => {})
     }
-  }
-  const recovered = async (): Promise<void> => {
-    await until('Redis answers', 5000, async () => (await visitors[0]!.browser.clone().get('/')).statusCode === 200)
   }
   const trouble: Record<string, () => Promise<void>> = {
     'replies come too late': async () => { proxy.pause('replies'); await everybody(); proxy.resume() },
@@ -70,12 +70,11 @@ test('no visitor is ever given another one\'s session, whatever times out, break
       await everybody()
       await sleep(5)
     }
-    await recovered()
-    await everybody()
+    await until('everybody is answered', 20_000, everybody)
     t.equal(wrong, 0, what)
   }
-  t.ok(statuses.get(200)! > 400 && statuses.get(503)! > 100, [...statuses].join(' '))
-  for (const { nonce, id } of visitors) t.equal((await app.sessions.inspect(id))!.fields['nonce'], nonce)
+  t.ok(statuses.get(200)! >= 240 && statuses.get(503)! > 100, [...statuses].join(' '))
+  for (const { nonce, id } of visitors) t.equal((await calm.sessions.inspect(id))!.fields['nonce'], nonce)
 })
 
 test('what belongs to one plugin instance is worth nothing at another', async (t) => {

@@ -18,6 +18,9 @@ export interface AppOptions extends SessionOptions {
   server?: FastifyServerOptions
 }
 
+/** Milliseconds for a command of Redis: on a busy machine the default of a server is not to be had. Tests about time set their own. */
+const TIMEOUT = 2000
+
 /**
  * An app with the plugin, closed when the test ends. Plain http, so cookie.secure is off unless asked for.
  *
@@ -27,7 +30,7 @@ export async function makeApp (t: Test, { lines, server, ...options }: AppOption
   const stream = { write: (line: string) => { lines?.push(JSON.parse(line)) } }
   const app = Fastify({ ...(lines !== undefined && { logger: { level: 'trace', stream } }), ...server })
   t.teardown(() => app.close())
-  await app.register(sessionPlugin, { secret: SECRET, ...options, cookie: { secure: false, ...options.cookie } })
+  await app.register(sessionPlugin, { secret: SECRET, timeout: TIMEOUT, ...options, cookie: { secure: false, ...options.cookie } })
   routes?.(app)
   await app.ready()
   return app
