@@ -176,6 +176,8 @@ function safeOptions (timeout: number): RedisOptions {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: 2000,
+    // How long a closed connection may linger; its timer keeps a process from ending.
+    disconnectTimeout: 500,
     socketTimeout: timeout + 150,
     // By itself it waits for as long as Redis expects to take, at least for a second.
     maxLoadingRetryTime: 250,
