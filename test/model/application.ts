@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type * as product from '../../src/index.js'
 import type { SessionOptions } from '../../src/index.js'
-import { SECRET, type Lines } from '../support/app.js'
+import type { Lines } from '../support/app.js'
 import { Gate } from '../support/browser.js'
 
 /** What the package exports: its own sources, or a mutated copy of them. */
@@ -45,6 +45,8 @@ export interface Report {
   results: Json[]
   anonymous?: boolean
 }
+
+const SECRET = 'a secret of the model-based tests 5d21'
 
 /** Which route, and so which `config.session`, a request goes to. */
 export type Route = '/' | '/untouched' | '/off'
