@@ -333,7 +333,7 @@ function checkUsers ({ userField, maxSessionsPerUser, devices }: Complete): void
     if (maxSessionsPerUser > 0) throw optionError('maxSessionsPerUser', 'needs the option userField')
     if (devices) throw optionError('devices', 'needs the option userField')
   } else if (typeof userField === 'string') {
-    if (isReserved(userField)) throw optionError('userField', 'no data field can have this name')
+    if (userField === '' || isReserved(userField)) throw optionError('userField', 'no data field can have this name')
   } else if (typeof userField !== 'function') {
     throw optionError('userField', 'expected the name of a field or a function of the data')
   }
