@@ -74,6 +74,8 @@ export async function connectAlone (url: string, timeout: number, prefix: string
   try {
     await untilUsable(client, prefix)
     if (client instanceof Cluster) await connectNodes(client)
+    // A program that is about to end waits for no reconnection: a timer for one would keep it alive.
+    else client.options.retryStrategy = () => null
     return client
   } catch (error) {
     client.disconnect()
