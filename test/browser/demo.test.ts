@@ -11,6 +11,9 @@ import { Visitor, type Tab } from './visitor.js'
 const NOTICE = 5000
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 
+// One browser for all of it, which takes its time where the machine is busy.
+tap.setTimeout(300_000)
+
 const redis = await startRedis()
 const demos = { redis: new CliProcess(['demo', '--port', '0', '--redis', redis.url]), memory: new CliProcess(['demo', '--port', '0', '--redis', 'memory:']) }
 const browser: Browser = await launchChromium()
@@ -134,31 +137,94 @@ visit('two tabs are one session', async (t, enter) => {
   await one.logIn('Ada', 60)
   await two.page.reload()
   t.equal(await two.property('Id'), await one.property('Id'))
-  await Promise.all([one, two].flatMap(tab => [tab.button('Count a page view').click()]))
-  await until('both clicks were counted', NOTICE, async () => (await recordOf(one)).page_views === '3')
+  await Promise.all([one, two].map(tab => tab.button('Count a page view').click()))
+  for (const tab of [one, two]) await tab.shows('Page views', '3')
 
   await one.button('Rotate').click()
   await one.told('New secret')
   await two.button('Count a page view').click()
-  await two.shows('Page views', '4')
+  for (const tab of [one, two]) await tab.shows('Page views', '4')
 
   await one.button('Log out').click()
-  await one.told('Logged out.')
-  await two.button('Count a page view').click()
-  await two.told('No active session')
+  await two.told('Logged out in another tab.')
   await two.button('Start session').waitFor()
 })
 
-visit('two browsers are two sessions, also under one name', async (t, enter) => {
-  const [one, two] = await Promise.all([enter(), enter()])
+const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+const SAFARI = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1'
+
+/** The rows of the list of devices, each with whether it is marked as the own one. */
+async function devicesOn (tab: Tab): Promise<string[]> {
+  const rows = await tab.section('Your devices').getByRole('listitem').allInnerTexts()
+  return rows.map(row => `${row.split(' Last seen ')[0]!.split('\n')[0]!.replace(/\s*This browser$/, '')}${row.includes('This browser') ? ' *' : ''}`)
+}
+
+/** Waits until the list of devices is this one. Who came later stands further down. */
+async function seeDevices (tab: Tab, ...devices: string[]): Promise<void> {
+  await until(`the devices are ${devices.join(', ')}`, NOTICE, async () => (await devicesOn(tab)).join() === devices.join())
+}
+
+visit('two browsers of one user see each other, and one signs the other out', async (t, enter) => {
+  const [one, two] = await Promise.all([enter(), enter({ userAgent: FIREFOX })])
   const [here, there] = await Promise.all([one.open(), two.open()])
-  await here.logIn('Ada', 60)
-  await there.logIn('Ada', 60)
+  await here.logIn('Ada of the devices', 60)
+  await seeDevices(here, 'Chrome on Linux *')
+  await there.logIn('Ada of the devices', 60)
   t.not(await here.property('Id'), await there.property('Id'))
-  await here.button('Log out').click()
-  await here.button('Start session').waitFor()
-  await there.button('Count a page view').click()
-  await there.shows('Page views', '2')
+  await seeDevices(here, 'Chrome on Linux *', 'Firefox on Linux')
+  await seeDevices(there, 'Chrome on Linux', 'Firefox on Linux *')
+  t.match(await here.section('Your devices').innerText(), /Last seen \d+:\d\d:\d\d.*network 127\.0\.0\.0\/24/)
+  t.equal(await here.button('Sign out Chrome on Linux').count(), 0, 'this browser logs out')
+
+  const id = await there.property('Id')
+  await there.page.evaluate(() => { (globalThis as { sameDocument?: boolean }).sameDocument = true })
+  const begin = performance.now()
+  await here.button('Sign out Firefox on Linux').click()
+  await there.told('You were signed out from another device.')
+  t.comment(`told after ${Math.round(performance.now() - begin)} ms`)
+  t.ok(await there.button('Start session').isVisible())
+  t.ok(await there.page.evaluate(() => (globalThis as { sameDocument?: boolean }).sameDocument), 'without a reload')
+  t.equal(await redis.client().exists(`session:${id}`), 0)
+  t.notOk(await two.cookie(), 'the dead cookie is gone')
+  await here.told('One device was signed out.')
+  await seeDevices(here, 'Chrome on Linux *')
+  t.equal(await here.page.evaluate(() => document.activeElement?.textContent), 'Your devices', 'the focus does not vanish with its row')
+})
+
+visit('signed out everywhere else', async (t, enter) => {
+  const visitors = await Promise.all([enter(), enter({ userAgent: FIREFOX }), enter({ userAgent: SAFARI }), enter()])
+  const tabs = await Promise.all(visitors.map(visitor => visitor.open()))
+  const [mine, firefox, safari, somebody] = tabs as [Tab, Tab, Tab, Tab]
+  for (const tab of [firefox, mine, safari]) await tab.logIn('Grace of the devices', 60)
+  await somebody.logIn('Somebody else', 60)
+  for (const tab of [mine, firefox, safari]) await until('all three', NOTICE, async () => (await devicesOn(tab)).length === 3)
+  await seeDevices(mine, 'Firefox on Linux', 'Chrome on Linux *', 'Safari on iPhone')
+  await seeDevices(somebody, 'Chrome on Linux *')
+  await mine.button('Sign out everywhere else').click()
+  await Promise.all([firefox, safari].map(tab => tab.told('You were signed out from another device.')))
+  await mine.told('2 devices were signed out.')
+  await seeDevices(mine, 'Chrome on Linux *')
+  for (const tab of [mine, somebody]) {
+    await tab.button('Count a page view').click()
+    await tab.shows('Page views', '2')
+  }
+  await mine.button('Sign out everywhere else').click()
+  await mine.told('0 devices were signed out.')
+  t.ok(await mine.section('Current session').isVisible())
+})
+
+visit('a device that logs out, or whose session expires, leaves the list', async (_, enter) => {
+  const visitors = await Promise.all([enter(), enter({ userAgent: FIREFOX }), enter({ userAgent: SAFARI })])
+  const [mine, firefox, safari] = await Promise.all(visitors.map(visitor => visitor.open())) as [Tab, Tab, Tab]
+  await mine.logIn('Joan of the devices', 60)
+  await firefox.logIn('Joan of the devices', 60)
+  await seeDevices(mine, 'Chrome on Linux *', 'Firefox on Linux')
+  await firefox.button('Log out').click()
+  await seeDevices(mine, 'Chrome on Linux *')
+  await safari.logIn('Joan of the devices', 2)
+  await seeDevices(mine, 'Chrome on Linux *', 'Safari on iPhone')
+  await seeDevices(mine, 'Chrome on Linux *')
+  await safari.told('The session expired: it was not used for 2 s.')
 })
 
 visit('a stolen cookie is dead after a rotation', async (t, enter) => {
@@ -226,7 +292,11 @@ for (const width of [360, 320]) {
   visit(`a screen of ${width} px needs no scrolling to the side`, async (t, enter) => {
     const tab = await (await enter({ ...PHONE, viewport: { width, height: 740 } })).open()
     t.equal(await tab.overflow(), 0, 'start')
-    await tab.logIn('W'.repeat(40), 2_592_000)
+    const name = 'W'.repeat(37) + width
+    await tab.logIn(name, 2_592_000)
+    await (await (await enter({ userAgent: SAFARI })).open()).logIn(name, 60)
+    await tab.page.reload()
+    await seeDevices(tab, 'Chrome on Linux *', 'Safari on iPhone')
     t.equal(await tab.overflow(), 0, 'a long name without a space')
     await tab.button('Rotate').click()
     await tab.told('New secret')
@@ -253,14 +323,15 @@ const INJECTIONS = [
   'javascript:alert(6)//" autofocus=1'
 ]
 
-visit('HTML in a name or a field stays text', async (t, enter) => {
-  const visitor = await enter()
+visit('HTML in a name, a field or a user agent stays text', async (t, enter) => {
+  const visitor = await enter({ userAgent: INJECTIONS.join(' ') })
   const tab = await visitor.open()
   const elements = async (): Promise<number> => await tab.page.locator('img, svg, iframe, object, embed, base, script, [onerror], [onload]').count()
   t.equal(await elements(), 1, 'the page has its one script')
   for (const name of INJECTIONS) {
     await tab.logIn(name, 60)
     t.equal(await tab.property('User'), name, 'set by the script')
+    await seeDevices(tab, 'Unknown device *')
     t.strictSame(await tab.post('/field', { name: 'field01', value: name }), { status: 200, body: { name: 'field01', value: name } })
     await tab.button('Read again').click()
     await tab.told('Record read.')
@@ -304,7 +375,9 @@ for (const [screen, options] of Object.entries({ desk: {}, phone: PHONE })) {
       }
     }
     await check('start')
-    await tab.logIn('Ada', 60)
+    await tab.logIn(`Ada on a ${screen}`, 60)
+    await (await (await enter({ userAgent: SAFARI })).open()).logIn(`Ada on a ${screen}`, 60)
+    await tab.button('Sign out Safari on iPhone').waitFor()
     await check('a session')
     await tab.button('Rotate').click()
     await tab.told('New secret')

@@ -79,6 +79,7 @@ export class Tab {
 
   /** What axe-core finds to be wrong for people with disabilities, as one line per rule and element. */
   async barriers (): Promise<string[]> {
+    await this.page.evaluate(axe.source)
     const { violations } = await this.page.evaluate(async () => await (globalThis as unknown as { axe: { run: () => Promise<AxeResults> } }).axe.run())
     return violations.flatMap(({ id, impact, nodes }) => nodes.map(({ html, failureSummary }) => `${impact} ${id}: ${html}: ${failureSummary}`))
   }
@@ -100,10 +101,7 @@ export class Visitor {
    * @param options such as window size and colour scheme
    */
   static async enter (browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Visitor> {
-    const context = await browser.newContext(options)
-    // By the browser itself, before the page's own scripts: its Content-Security-Policy stays as it is.
-    await context.addInitScript(axe.source)
-    return new Visitor(context, url)
+    return new Visitor(await browser.newContext(options), url)
   }
 
   /** Opens the demo in a new tab. */

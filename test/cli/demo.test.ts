@@ -21,13 +21,14 @@ for (const name of Object.keys(process.env)) {
 /** A browser with one cookie. */
 class Client {
   cookie: string | undefined
-  constructor (readonly app: FastifyInstance) {}
+  constructor (readonly app: FastifyInstance, readonly userAgent = 'curl/8') {}
 
   async send (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, form?: Record<string, string>, headers?: InjectOptions['headers']) {
     const response = await this.app.inject({
       method,
       url,
       headers: {
+        'user-agent': this.userAgent,
         ...this.cookie !== undefined && { cookie: this.cookie },
         ...form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' },
         ...headers
@@ -51,6 +52,7 @@ async function start (t: Test, options: Partial<DemoOptions> = {}): Promise<Clie
 }
 
 const VIEW_KEYS = ['authenticated', 'configured_ttl', 'session', 'session_id', 'ttl']
+const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const ISO_SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 test('without a cookie', async t => {
@@ -281,6 +283,79 @@ test('20 writes at once', async t => {
   for (const form of [{}, { name: 'field01' }, { name: 'username', value: 'x' }, { name: 'field1', value: 'x' }, { name: 'field01', value: 'x'.repeat(101) }]) {
     t.equal((await client.post('/field', form as Record<string, string>)).statusCode, 400, JSON.stringify(form).slice(0, 40))
   }
+})
+
+test('devices', async t => {
+  const client = await start(t)
+  const phone = new Client(client.app, 'Firefox/1 Android')
+  const stranger = new Client(client.app)
+  for (const url of ['/devices/end', '/devices/end-others']) t.equal((await client.post(url)).statusCode, 401, url)
+  t.equal((await client.get('/devices')).statusCode, 401)
+
+  const ids: string[] = []
+  for (const [visitor, username] of [[client, '42'], [phone, '42'], [stranger, 'x']] as const) ids.push((await visitor.post('/login', { username })).json().session_id)
+  const [own, other, foreign] = ids as [string, string, string]
+  const { devices } = (await client.get('/devices')).json()
+  t.equal(devices.length, 2)
+  const deviceOf = (id: string): unknown => devices.find((device: { id: string }) => device.id === id)
+  t.match(deviceOf(other), { device: 'Firefox on Android', network: '127.0.0.0/24', created_at: ISO, last_accessed_at: ISO, current: false })
+  t.match(deviceOf(own), { device: 'curl', current: true })
+
+  for (const [id, status] of [[foreign, 404], ['A'.repeat(22), 404], ['x', 404], ['', 404], [own, 400]] as const) {
+    t.equal((await client.post('/devices/end', { id })).statusCode, status, id)
+  }
+  t.match((await stranger.get('/session')).json(), { authenticated: true }, 'nobody ends what is not theirs')
+  t.match((await client.post('/devices/end', { id: other })).json(), { ended: 1, devices: [{ id: own }] })
+  t.match((await phone.post('/increment')).json(), { error: 'Session expired' })
+
+  await phone.post('/login', { username: '42' })
+  t.match((await client.post('/devices/end-others')).json(), { ended: 1, devices: [{ id: own }] })
+  t.match((await client.post('/devices/end-others')).json(), { ended: 0 })
+  t.match((await phone.get('/session')).json(), { authenticated: false })
+  t.match((await stranger.get('/session')).json(), { authenticated: true })
+})
+
+/** Reads the events of a stream one by one. */
+async function * eventsOf (response: Response): AsyncGenerator<{ event: string, data: string }> {
+  let text = ''
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk
+    const events = text.split('\n\n')
+    text = events.pop()!
+    for (const event of events) yield /^event: (?<event>.*)\ndata: (?<data>.*)$/.exec(event)!.groups as { event: string, data: string }
+  }
+}
+
+test('a stream of what happens to the devices', async t => {
+  const client = await start(t)
+  const address = await client.app.listen({ port: 0, host: '127.0.0.1' })
+  const listen = async (): Promise<Response> => await fetch(`${address}/events`, { headers: { cookie: client.cookie ?? '' } })
+  t.equal((await listen()).status, 204, 'a browser does not ask again')
+
+  const own = (await client.post('/login', { ttl: '100' })).json().session_id
+  const response = await listen()
+  t.equal(response.headers.get('content-type'), 'text/event-stream')
+  const events = eventsOf(response)
+  const next = async (): Promise<{ event: string, data: unknown }> => {
+    const { event, data } = (await events.next()).value as { event: string, data: string }
+    return { event, data: event === 'devices' ? JSON.parse(data) : data }
+  }
+  t.match(await next(), { event: 'devices', data: [{ id: own, current: true }] })
+  const phone = new Client(client.app)
+  await phone.post('/login')
+  const { data } = await next()
+  t.equal((data as object[]).length, 2, 'somebody came')
+  await phone.post('/devices/end', { id: own })
+  let last = await next()
+  while (last.event === 'devices') last = await next()
+  t.strictSame(last, { event: 'ended', data: 'ended' })
+  t.strictSame(await events.next(), { done: true, value: undefined }, 'and the stream is over')
+
+  client.cookie = phone.cookie
+  const open = eventsOf(await listen())
+  await open.next()
+  await client.app.close()
+  await t.resolves(open.next(), 'a server that closes waits for nobody who listens')
 })
 
 test('everything else is not found', async t => {

@@ -4,6 +4,9 @@ import type { FastifyServerOptions } from 'fastify'
 /** Idle timeout of a `POST /login` that names none, seconds. */
 export const ENDPOINT_TTL = 60
 
+/** The field that says whose a session is. The demo asks for no password: who gives the same name is the same user. */
+export const USER_FIELD = 'username'
+
 /** Route options: looking at a session is not using it. */
 export const peek = { config: { session: { touch: false } } }
 

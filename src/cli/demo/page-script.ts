@@ -15,6 +15,8 @@ export const SCRIPT = String.raw`
   let shown = null       // the session on the page, as the server last described it
   let deadline = 0       // when it ends unless used, by performance.now()
   let timer = 0
+  let events = null      // the server's stream of events, while there is a session
+  let seen = null        // when this session was used last, by that stream
   let saying = 0
   let asked = 0          // requests so far: of two answers the one that was asked for later counts
   let applied = 0
@@ -51,7 +53,9 @@ export const SCRIPT = String.raw`
   /** Asks how the session stands, which does not keep it alive. */
   async function look () {
     apply(await ask('GET', '/session'))
-    if (shown) await readRecord()
+    if (!shown) return
+    listen()
+    await readRecord()
   }
 
   // --- The session ------------------------------------------------------------------------------------------------
@@ -74,13 +78,16 @@ export const SCRIPT = String.raw`
     }
     toggle(true)
     schedule()
+    listen()
   }
 
   /** Goes back to the start form, and says why. */
   function end (why) {
     clearTimeout(timer)
+    stopListening()
+    drawDevices([])
     // Nobody's focus may vanish together with the panel that held it.
-    const lostFocus = byId('in').contains(document.activeElement) || byId('in-more').contains(document.activeElement)
+    const lostFocus = byId('in').contains(document.activeElement)
     shown = null
     toggle(false)
     byId('record').textContent = ''
@@ -92,8 +99,8 @@ export const SCRIPT = String.raw`
   }
 
   function toggle (signedIn) {
-    for (const id of ['in', 'in-more']) byId(id).hidden = !signedIn
-    for (const id of ['out', 'out-more']) byId(id).hidden = signedIn
+    byId('in').hidden = !signedIn
+    byId('out').hidden = signedIn
   }
 
   // --- The countdown ----------------------------------------------------------------------------------------------
@@ -121,8 +128,88 @@ export const SCRIPT = String.raw`
       // The last milliseconds, or a server that is away: ask again, without haste.
       if (shown && deadline <= performance.now()) timer = setTimeout(schedule, 1000)
     } else if (shown && answer.number > applied) {
-      end('The session expired: it was not used for ' + seconds(ttl) + '.')
+      end(expired(ttl))
     }
+  }
+
+  // --- Devices ----------------------------------------------------------------------------------------------------
+
+  /** The server tells what happens to this session and the others of its user, as long as somebody looks at the page. */
+  function listen () {
+    if (events || document.hidden) return
+    events = new EventSource('/events')
+    events.addEventListener('devices', function (event) {
+      const devices = JSON.parse(event.data)
+      drawDevices(devices)
+      // Another tab of this browser used the session.
+      const now = devices.find(function (device) { return device.current })
+      if (now && seen && now.last_accessed_at !== seen) look()
+      seen = now && now.last_accessed_at
+    })
+    events.addEventListener('ended', function (event) { hearEnd(event.data) })
+    events.addEventListener('error', function () {
+      // A lost connection the browser takes up again; a refusal is final, and the session says why.
+      if (!events || events.readyState !== EventSource.CLOSED) return
+      stopListening()
+      look()
+    })
+  }
+
+  function stopListening () {
+    if (events) events.close()
+    events = null
+    seen = null
+  }
+
+  async function hearEnd (reason) {
+    stopListening()
+    // A log-in in another tab ends the session too, and starts one for all tabs. Where there is none, the cookie goes.
+    const answer = await ask('GET', '/session')
+    if (!answer.ok || answer.body.authenticated) apply(answer)
+    else if (shown) {
+      end(reason === 'ended' ? 'You were signed out from another device.'
+        : reason === 'expired' ? expired(shown.configured_ttl)
+          : reason === 'reused' ? 'The session was ended: somebody used an old cookie again.' : 'Logged out in another tab.')
+    }
+  }
+
+  /** In the order of the log-ins, so that nothing moves under a pointer; what is on the page already stays the same element. */
+  function drawDevices (devices) {
+    const list = byId('devices')
+    const ids = devices.map(function (device) { return device.id })
+    for (const row of Array.from(list.children)) if (!ids.includes(row.dataset.id)) row.remove()
+    devices.sort(function (a, b) { return a.created_at < b.created_at ? -1 : 1 })
+    for (const device of devices) {
+      const row = Array.from(list.children).find(function (row) { return row.dataset.id === device.id }) || addDevice(list, device)
+      const accessed = new Date(device.last_accessed_at)
+      const isToday = accessed.toDateString() === new Date().toDateString()
+      row.querySelector('time').dateTime = device.last_accessed_at
+      row.querySelector('time').textContent = isToday ? accessed.toLocaleTimeString() : accessed.toLocaleDateString()
+    }
+  }
+
+  function addDevice (list, device) {
+    const row = byId('device').content.firstElementChild.cloneNode(true)
+    row.dataset.id = device.id
+    row.querySelector('strong').textContent = device.device
+    row.querySelector('.network').textContent = device.network
+    row.querySelector(device.current ? 'button' : '.badge').remove()
+    const button = row.querySelector('button')
+    if (button) {
+      button.setAttribute('aria-label', 'Sign out ' + device.device)
+      button.addEventListener('click', once(button, function () { return endDevices('/devices/end', { id: device.id }) }))
+    }
+    list.append(row)
+    return row
+  }
+
+  async function endDevices (path, form) {
+    const answer = await ask('POST', path, form)
+    if (!apply(answer)) return
+    // The button may go with its row.
+    if (form) byId('devices-title').focus()
+    drawDevices(answer.body.devices)
+    say(answer.body.ended === 1 ? 'One device was signed out.' : answer.body.ended + ' devices were signed out.')
   }
 
   // --- Parallel writes --------------------------------------------------------------------------------------------
@@ -212,6 +299,10 @@ export const SCRIPT = String.raw`
     saying = setTimeout(function () { byId('status').textContent = '' }, 6000)
   }
 
+  function expired (ttl) {
+    return 'The session expired: it was not used for ' + seconds(ttl) + '.'
+  }
+
   function seconds (count) {
     if (count < 100) return count + ' s'
     const parts = [[Math.floor(count / 86400), ' d'], [Math.floor(count / 3600) % 24, ' h'], [Math.floor(count / 60) % 60, ' min'], [count % 60, ' s']]
@@ -221,7 +312,7 @@ export const SCRIPT = String.raw`
   function showTime (id, iso) {
     const date = new Date(iso)
     byId(id).dateTime = iso
-    byId(id).textContent = Number.isNaN(date.getTime()) ? iso : date.toLocaleString()
+    byId(id).textContent = Number.isNaN(date.getTime()) ? iso : date.toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'medium' })
   }
 
   // --- What people can do -----------------------------------------------------------------------------------------
@@ -289,14 +380,24 @@ export const SCRIPT = String.raw`
     if (await readRecord()) say('Record read. Looking does not keep the session alive.')
   })
 
+  onClick('end-others', function () { return endDevices('/devices/end-others', null) })
+
   onClick('logout', async function () {
+    // Nobody has to tell this tab.
+    stopListening()
     const answer = await ask('POST', '/logout')
-    if (!answer.ok) say(answer.body.error)
-    else end('Logged out. The record is deleted.')
+    if (answer.ok) {
+      end('Logged out. The record is deleted.')
+    } else {
+      say(answer.body.error)
+      listen()
+    }
   })
 
+  // Browsers open few connections to one server, for all tabs together: a page that nobody sees keeps none.
   document.addEventListener('visibilitychange', function () {
-    if (!document.hidden) look()
+    if (document.hidden) stopListening()
+    else look()
   })
 
   // The server has rendered the session already; what only a script can do starts here.

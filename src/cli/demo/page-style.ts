@@ -28,8 +28,8 @@ h2:focus { outline: none; }
 p { margin: 0 0 .75rem; }
 .lead { max-width: 42rem; margin: .5rem 0 0; color: var(--muted); }
 .note { color: var(--muted); font-size: .9rem; }
-main { display: grid; gap: 1rem; padding-top: 1.5rem; padding-bottom: 6rem; grid-template-columns: minmax(0, 1fr); align-items: start; }
-.column { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
+main { padding-top: 1.5rem; padding-bottom: 6rem; }
+.columns, .column { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); align-items: start; }
 section { padding: 1.25rem; background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; }
 label { display: block; margin-bottom: .25rem; font-weight: 600; }
 input {
@@ -76,6 +76,11 @@ li + li { margin-top: .5rem; }
 .cells li.sent { border-style: solid; }
 .cells li.kept { border: 1px solid var(--accent); background: var(--soft); }
 .cells li.lost { border: 2px solid var(--low); color: var(--low); }
+#devices { margin: 0 0 1.25rem; padding: 0; list-style: none; border-bottom: 1px solid var(--line); }
+#devices li { display: flex; align-items: center; justify-content: space-between; gap: 1rem; margin: 0; padding: .75rem 0; border-top: 1px solid var(--line); }
+#devices p { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+#devices button { flex: none; }
+.badge { display: inline-block; margin-left: .35rem; padding: 0 .5rem; border-radius: 1rem; background: var(--soft); font-size: .8rem; }
 #status {
   position: fixed; z-index: 1; left: 50%; bottom: 1rem; transform: translateX(-50%); width: max-content; max-width: calc(100% - 2rem);
   margin: 0; padding: .6rem 1rem; border-radius: .35rem; background: var(--status); color: var(--on-status); overflow-wrap: anywhere;
@@ -83,14 +88,14 @@ li + li { margin-top: .5rem; }
 }
 #status:empty { padding: 0; }
 @media (min-width: 56rem) {
-  main { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
-  #in { position: sticky; top: 1rem; }
+  .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
 }
 @media (max-width: 24rem) {
   section { padding: 1rem; }
-  dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
-  dd { margin-bottom: .5rem; }
-  .buttons button { flex: 1 1 100%; }
+  dl { column-gap: .75rem; }
+  dd.mono { font-size: .8rem; line-height: 1.875; }
+  .buttons button { flex: 1 1 auto; }
+  .buttons button:first-child { flex-basis: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) {
   button { transition: background-color .12s, border-color .12s; }

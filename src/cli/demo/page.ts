@@ -82,7 +82,8 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 </header>
 <main data-fields="${FIELDS}" data-session="${text(JSON.stringify(view ?? null))}" data-ttl="${text(ttlMs)}">
 
-<section id="out" aria-labelledby="out-title" ${signedOut}>
+<div id="out" class="columns" ${signedOut}>
+<section aria-labelledby="out-title">
 <h2 id="out-title" tabindex="-1">Start a session</h2>
 <p id="why" class="result" hidden></p>
 <form id="start" method="post" action="/login">
@@ -95,18 +96,21 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 </form>
 </section>
 
-<section id="out-more" aria-labelledby="try-title" ${signedOut}>
+<section aria-labelledby="try-title">
 <h2 id="try-title">What to try</h2>
 <ol>
 <li>Start with a short time and watch it run out: the record is gone and the page notices.</li>
 <li>Start again and count page views: each one sets the countdown back.</li>
 <li>Rotate: the cookie gets a new secret, and the session stays the same.</li>
-<li>Send 20 writes at once, each to a field of its own, and count what arrived.</li>
-<li>Open the page in a second tab: both show one session. Log out in one, then use the other.</li>
+<li>Send ${FIELDS} writes at once, each to a field of its own, and count what arrived.</li>
+<li>Log in from a second browser or a private window under the same name, and sign it out from here.</li>
 </ol>
 </section>
+</div>
 
-<section id="in" aria-labelledby="in-title" ${signedIn}>
+<div id="in" class="columns" ${signedIn}>
+<div class="column">
+<section aria-labelledby="in-title">
 <h2 id="in-title" tabindex="-1">Current session</h2>
 <div id="countdown">
 <p class="left"><span>Time left if unused</span> <strong id="left">${text(view?.ttl)} s</strong></p>
@@ -137,7 +141,15 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 </form>
 </section>
 
-<div id="in-more" class="column" ${signedIn}>
+<section aria-labelledby="devices-title">
+<h2 id="devices-title" tabindex="-1">Your devices</h2>
+<p>Every session under this name; the demo asks for nothing else. Log in from a second browser or a private window, and each page shows both.</p>
+<ul id="devices" aria-labelledby="devices-title"></ul>
+<button id="end-others" type="button" class="plain">Sign out everywhere else</button>
+</section>
+</div>
+
+<div class="column">
 <section aria-labelledby="parallel-title">
 <h2 id="parallel-title">${FIELDS} writes at once</h2>
 <p>Each request loads the session, waits a moment and writes one field. Where a session is stored as one blob, the last request overwrites the others.</p>
@@ -155,6 +167,14 @@ ${Array.from({ length: FIELDS }, (_, index) => cell(String(index + 1).padStart(2
 <button id="reread" type="button" class="plain">Read again</button>
 </section>
 </div>
+</div>
+
+<template id="device">
+<li>
+<p><strong></strong> <span class="badge">This browser</span><br><span class="note">Last seen <time></time>, network <span class="network"></span></span></p>
+<button type="button" class="plain">Sign out</button>
+</li>
+</template>
 
 <p id="status" role="status"></p>
 </main>

@@ -3,9 +3,10 @@ import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import sessionPlugin from '../../index.js'
 import { look } from './answers.js'
+import { addDevices } from './device-routes.js'
 import { addExtras } from './extra-routes.js'
 import { acceptForms, MAX_TTL, MAX_USERNAME } from './forms.js'
-import { ENDPOINT_TTL, type DemoOptions } from './options.js'
+import { ENDPOINT_TTL, USER_FIELD, type DemoOptions } from './options.js'
 import { CONTENT_SECURITY_POLICY, renderPage } from './page.js'
 import { addSessionRoutes } from './session-routes.js'
 
@@ -30,6 +31,7 @@ export async function buildDemo (options: DemoOptions): Promise<FastifyInstance>
   addPage(app, options)
   addSessionRoutes(app, options)
   addExtras(app, options)
+  addDevices(app, options)
   await app.ready()
   return app
 }
@@ -42,6 +44,8 @@ function pluginOptions (options: DemoOptions) {
     lifetime: MAX_TTL,
     // Every use shows at once in the countdown; a real app would rather save the writes.
     touchInterval: 0,
+    userField: USER_FIELD,
+    devices: true,
     cookie: {
       ...options.cookieName !== undefined && { name: options.cookieName },
       ...options.secureCookie !== undefined && { secure: options.secureCookie }

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { answer, hasCookie, isSuperseded, look, refuse, refuseEnded } from './answers.js'
 import { filledIn, MAX_TTL, MAX_USERNAME, member, readTtl, readUsername } from './forms.js'
-import { ENDPOINT_TTL, peek, type DemoOptions } from './options.js'
+import { ENDPOINT_TTL, peek, USER_FIELD, type DemoOptions } from './options.js'
 
 /** Adds `/session`, `/login`, `/increment`, `/ttl` and `/logout`. */
 export function addSessionRoutes (app: FastifyInstance, options: DemoOptions): void {
@@ -21,7 +21,7 @@ export function addSessionRoutes (app: FastifyInstance, options: DemoOptions): v
 
     // A login starts over: whatever was put into the session before, by whomever, does not come along.
     await request.session.regenerate()
-    request.session.set('username', username)
+    request.session.set(USER_FIELD, username)
     request.session.set('page_views', 1)
     request.session.idleTimeout = ttl
     return await answer(request, reply, options)
