@@ -47,3 +47,13 @@ test('what a request could not store, it does not store either', async (t) => {
   await t.rejects(app.sessions.issue({ a: 1, b: 2, c: 3 }), { code: 'SESSION_TOO_MANY_FIELDS' })
   for (const nothing of [{}, { user: undefined }]) await t.rejects(app.sessions.issue(nothing), { code: 'SESSION_NO_DATA', message: /at least one field/ })
 })
+
+test('an issued session is among those of its user', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const app = await makeApp(t, { redis, userField: 'user', devices: true, prefix: 'users:' }, (app) => { app.get('/', async ({ session }: any) => session.data()) })
+    const headers = await app.sessions.issue({ user: 'andrew' })
+    t.equal((await app.sessions.list('andrew')).length, 1)
+    await app.sessions.endAll('andrew')
+    t.strictSame((await app.inject({ url: '/', headers })).json(), {})
+  })
+})
