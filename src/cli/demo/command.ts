@@ -15,7 +15,7 @@ export interface DemoFlags {
   ttl: number | undefined
 }
 
-const help = `Serves an interactive page that shows a session live: expiry, rotation, parallel writes, the stored record.
+const help = `Serves an interactive page that shows a session live: expiry, rotation, devices, parallel writes, the stored record.
 
 Usage: fastify-live-session demo [flags]
 

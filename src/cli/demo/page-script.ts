@@ -68,8 +68,8 @@ export const SCRIPT = String.raw`
     byId('user').textContent = view.session.username
     byId('views').textContent = view.session.page_views
     byId('configured').textContent = seconds(view.configured_ttl)
-    showTime('created', view.session.created_at)
-    showTime('accessed', view.session.last_accessed_at)
+    showTime(byId('created'), view.session.created_at)
+    showTime(byId('accessed'), view.session.last_accessed_at)
     byId('bar').max = view.configured_ttl * 1000
     if (another) {
       byId('new-ttl').value = view.configured_ttl
@@ -181,10 +181,7 @@ export const SCRIPT = String.raw`
     devices.sort(function (a, b) { return a.created_at < b.created_at ? -1 : 1 })
     for (const device of devices) {
       const row = Array.from(list.children).find(function (row) { return row.dataset.id === device.id }) || addDevice(list, device)
-      const accessed = new Date(device.last_accessed_at)
-      const isToday = accessed.toDateString() === new Date().toDateString()
-      row.querySelector('time').dateTime = device.last_accessed_at
-      row.querySelector('time').textContent = isToday ? accessed.toLocaleTimeString() : accessed.toLocaleDateString()
+      showTime(row.querySelector('time'), device.last_accessed_at)
     }
   }
 
@@ -309,10 +306,13 @@ export const SCRIPT = String.raw`
     return parts.filter(function (part) { return part[0] > 0 }).map(function (part) { return part.join('') }).join(' ')
   }
 
-  function showTime (id, iso) {
+  /** The time of day, or the date too where it is not today's. */
+  function showTime (element, iso) {
     const date = new Date(iso)
-    byId(id).dateTime = iso
-    byId(id).textContent = Number.isNaN(date.getTime()) ? iso : date.toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'medium' })
+    const isToday = date.toDateString() === new Date().toDateString()
+    element.dateTime = iso
+    if (Number.isNaN(date.getTime())) element.textContent = iso
+    else element.textContent = isToday ? date.toLocaleTimeString() : date.toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' })
   }
 
   // --- What people can do -----------------------------------------------------------------------------------------

@@ -47,8 +47,10 @@ button.plain:hover { background: var(--soft); }
 button[aria-disabled=true] { opacity: .6; cursor: progress; }
 :is(input, button, pre):focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .field { margin-bottom: 1rem; }
-.inline { display: flex; gap: .5rem; align-items: end; margin: 1.25rem 0 0; }
-.inline div { flex: 1; min-width: 0; }
+.field p { margin: .35rem 0 0; }
+#change { margin-top: 1.25rem; }
+.inline { display: flex; gap: .5rem; }
+.inline input { flex: 1; min-width: 0; }
 .buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: 1.25rem; }
 .left { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 0 .75rem; margin: 0 0 .35rem; }
 .left strong { font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }

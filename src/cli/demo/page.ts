@@ -134,10 +134,10 @@ export function renderPage ({ view, ttlMs, formTtl, maxUsername, maxTtl }: PageD
 <p>The id is still <code id="rotated-id"></code></p>
 <p>Hash of the cookie's secret: <code id="before"></code>… before, <code id="after"></code>… now. The old cookie is dead.</p>
 </div>
-<form id="change" class="inline" method="post" action="/ttl">
-<div><label for="new-ttl">New idle timeout (seconds)</label>
-<input id="new-ttl" name="ttl" type="number" inputmode="numeric" min="1" max="${maxTtl}" step="1" value="${text(view?.configured_ttl)}" required></div>
-<button class="plain">Apply</button>
+<form id="change" method="post" action="/ttl">
+<label for="new-ttl">New idle timeout (seconds)</label>
+<div class="inline"><input id="new-ttl" name="ttl" type="number" inputmode="numeric" min="1" max="${maxTtl}" step="1" value="${text(view?.configured_ttl)}" required>
+<button class="plain">Apply</button></div>
 </form>
 </section>
 
