@@ -26,7 +26,9 @@
  * for extension, and those of before the note end there instead. A session that is not due yet was extended, hence announced,
  * within the last `touchInterval`; if the list does not have it, the list was lost since then. So a list that is missing, or
  * younger than that, is the only one in doubt, and then ending all looks through all records. Whoever has no session has no
- * list either, which looks the same; therefore a list is kept for one lifetime after its last entry.
+ * list either, which looks the same; therefore a list is kept for one lifetime after its last entry. What this does not see is
+ * a list of which only the last entries are lost, as by a failover of its node alone: those sessions enter again, or end, when
+ * they are due.
  *
  * On a Cluster the clocks of two nodes are never compared, and no step waits for a time to come; `STALE` and the time of an
  * entry leave room for the clocks of a master and its successor to differ by ten seconds.

@@ -1,9 +1,13 @@
 /** Open connections notice when their session ends. */
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import websocket from '@fastify/websocket'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import type { FastifyInstance } from 'fastify'
-import { makeApp, onEveryStore, sharedRedis, type AppOptions } from '../support/app.js'
+import { WebSocket } from 'ws'
+import sessionPlugin from '../../src/index.js'
+import { makeApp, onEveryStore, SECRET, sharedRedis, type AppOptions } from '../support/app.js'
 import { Browser } from '../support/browser.js'
 import { startCluster } from '../support/redis-cluster.js'
 import { startRedis } from '../support/redis-process.js'
@@ -253,4 +257,59 @@ test('sharing a Redis with others: their messages change nothing', async (t) => 
   t.equal(await Promise.race([answer, sleep(50, 'waits')]), 'waits')
   await app.sessions.end(id)
   t.match(await soon(answer), { reason: 'ended' })
+})
+
+test('a WebSocket and an event stream close when another process ends the session', async (t) => {
+  const { url } = await sharedRedis()
+  const other = await open(t, url)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sessionPlugin, { secret: SECRET, redis: url, userField: 'user', cookie: { secure: false } })
+  await app.register(websocket)
+  routes(app)
+  app.get('/ws', { websocket: true }, (socket, request) => {
+    const { signal } = request.session
+    signal.addEventListener('abort', () => { socket.close(4001, (signal.reason as { reason: string }).reason) })
+  })
+  app.get('/events', (request, reply) => {
+    const { signal } = request.session
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+    reply.raw.write('data: hello\n\n')
+    signal.addEventListener('abort', () => { reply.raw.end(`event: ended\ndata: ${(signal.reason as { reason: string }).reason}\n\n`) })
+  })
+  const base = await app.listen({ host: '127.0.0.1', port: 0 })
+  const browser = new Browser(app)
+  await browser.json('/login?user=stream')
+  const socket = new WebSocket(`${base.replace('http', 'ws')}/ws`, { headers: { cookie: browser.cookie } })
+  t.teardown(() => { socket.terminate() })
+  await once(socket, 'open')
+  const closing = once(socket, 'close')
+  const stream = await fetch(`${base}/events`, { headers: { cookie: browser.cookie } })
+  t.equal(await other.sessions.endAll('stream'), 1)
+  const [code, reason] = await soon(closing) as [number, Buffer]
+  t.strictSame([code, String(reason)], [4001, 'ended'])
+  t.equal(await soon(stream.text()), 'data: hello\n\nevent: ended\ndata: ended\n\n')
+})
+
+test('watching keeps no process alive', async (t) => {
+  const { url } = await sharedRedis()
+  const program = `
+    import Fastify from 'fastify'
+    import sessionPlugin from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
+    import { Redis } from 'ioredis'
+    const client = new Redis(${JSON.stringify(url)})
+    const app = Fastify()
+    await app.register(sessionPlugin, { secret: ${JSON.stringify(SECRET)}, redis: client, cookie: { secure: false } })
+    app.get('/', async ({ session }) => { session.set('a', 1); await session.save(); return String(session.signal.aborted) })
+    if ((await app.inject('/')).body !== 'false') throw new Error()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    client.disconnect()
+    console.log('done')`
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill())
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => { output += chunk.toString() })
+  const [code] = await Promise.race([once(child, 'exit'), sleep(20_000, ['still running'])]) as [unknown]
+  t.strictSame([code, output.trim()], [0, 'done'])
 })

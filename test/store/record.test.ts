@@ -5,7 +5,7 @@ const { assertName, isReserved } = record
 
 test('every name of the record\'s own is reserved', async (t) => {
   const own = Object.entries(record).filter(([, value]) => typeof value === 'string')
-  t.equal(own.length, 12)
+  t.equal(own.length, 21)
   for (const [constant, name] of own) {
     t.ok(isReserved(name as string), constant)
     t.throws(() => { assertName(name as string) }, { code: 'SESSION_NAME_INVALID', message: /reserved/ }, constant)
