@@ -3,7 +3,8 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { NoDataError, NoUsersError } from './errors.js'
-import { Session, type SessionInstance } from './session/session.js'
+import { Session } from './session/session.js'
+import type { SessionInstance } from './session/state.js'
 import type { SessionData } from './session/types.js'
 import { decode } from './store/codec.js'
 import { isId, isReserved } from './store/record.js'

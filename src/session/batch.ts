@@ -1,3 +1,7 @@
+/**
+ * Live operations: gathering those of one turn, and what they find where no record is.
+ */
+import { GoneError } from '../errors.js'
 import type { Operation, OperationResult } from '../store/store.js'
 
 /** Live operations of one turn, waiting to be sent together. */
@@ -34,4 +38,28 @@ export class Batch {
   fail (error: unknown): void {
     for (const waiting of this.#waiting) waiting?.reject(error)
   }
+}
+
+/** Whether an operation needs a record to happen to. */
+export function creates (operation: Operation): boolean {
+  switch (operation.type) {
+    case 'set': case 'setIfAbsent': case 'increment': return true
+    case 'replace': return operation.expected === null && operation.text !== null
+    default: return false
+  }
+}
+
+/** What an operation that needs no record finds where there is none. */
+export function resultWithoutRecord (operation: Operation): OperationResult {
+  switch (operation.type) {
+    case 'delete': return false
+    case 'clear': return true
+    case 'replace': return { done: operation.expected === null, current: null }
+    default: return null
+  }
+}
+
+/** Whoever only reads gets an answer from a session that ended; whoever writes has to know. */
+export function resultWhenGone (operation: Operation): OperationResult | Error {
+  return operation.type === 'get' ? null : new GoneError()
 }

@@ -141,19 +141,19 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'rotation copies and deletes',
     replacements: [{
-      file: 'session/session.ts',
-      from: "const written = await this.#put('write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })",
+      file: 'session/persistence.ts',
+      from: "const written = await putRecord(this.#state, 'write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })",
       to: `let written
-      const { store } = this.#instance
-      if (digest === undefined) written = await store.write(this.#id!, this.#digest, { operations, settings, touch, mode: 'together' }, rules)
+      const { store } = this.#state.instance
+      if (digest === undefined) written = await store.write(this.#state.id!, this.#state.digest, { operations, settings, touch, mode: 'together' }, rules)
       else {
-        const { fields } = await store.load(this.#id!, this.#digest, false, rules) ?? {}
+        const { fields } = await store.load(this.#state.id!, this.#state.digest, false, rules) ?? {}
         if (fields !== undefined) {
           const copy = [...fields.names()].filter((name) => !/^(?:@|created_at|last_accessed_at|session_ttl)/.test(name)).map((field) => ({ type: 'set', field, text: fields.get(field)! }) as const)
-          const id = newId()
+          const id = newSecret().slice(0, 21) + 'A'
           written = await store.create(id, digest, { operations: [...copy, ...operations], settings: {}, touch: 'never', mode: 'together' }, rules)
-          await store.destroy(this.#id!)
-          this.#id = id
+          await store.destroy(this.#state.id!)
+          this.#state.id = id
         }
       }`
     }],
@@ -162,7 +162,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'logout clears the cookie only',
-    replacements: [{ file: 'session/session.ts', from: "if (this.#state === 'stored') await this.#destroy(this.#id!,", to: 'if (false) await this.#destroy(this.#id!,' }],
+    replacements: [{ file: 'session/persistence.ts', from: "if (this.#state.phase === 'stored') await this.#destroy(this.#state.id!,", to: 'if (false) await this.#destroy(this.#state.id!,' }],
     trial: inParallel,
     breaks: ['I6']
   },
@@ -196,11 +196,11 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the cookie is issued before the record is saved',
     replacements: [{
-      file: 'session/session.ts',
-      from: "if (this.#state === 'new') await this.#create()",
-      to: `if (this.#state === 'new') {
-      if (this.#fields.changes().some(({ type }) => type === 'set')) {
-        if (this.#id === undefined) this.#newIdentity()
+      file: 'session/persistence.ts',
+      from: "if (this.#state.phase === 'new') await this.#create()",
+      to: `if (this.#state.phase === 'new') {
+      if (this.#state.fields.changes().some(({ type }) => type === 'set')) {
+        if (this.#state.id === undefined) this.#state.newIdentity()
         this.#issueToken()
       }
       await this.#create()
@@ -223,7 +223,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a handler that failed is saved all the same',
-    replacements: [{ file: 'session/session.ts', from: 'if (failed) this.#discard()', to: '' }],
+    replacements: [{ file: 'session/persistence.ts', from: 'if (failed) this.#state.discard()', to: '' }],
     trial: oneAfterTheOther,
     breaks: ['I10', 'I14', 'I15', 'I16', 'I19']
   },
