@@ -11,6 +11,7 @@ import { escapeHtml } from '../../src/cli/demo/page.js'
 import { buildDemo } from '../../src/cli/demo/server.js'
 import { setCookies } from '../support/browser.js'
 import { CliProcess } from '../support/cli-process.js'
+import { until } from '../support/until.js'
 
 const SECRET = 'a secret for tests only 0123456789abcdef'
 
@@ -354,8 +355,32 @@ test('a stream of what happens to the devices', async t => {
   client.cookie = phone.cookie
   const open = eventsOf(await listen())
   await open.next()
+  const begin = performance.now()
   await client.app.close()
-  await t.resolves(open.next(), 'a server that closes waits for nobody who listens')
+  t.ok(performance.now() - begin < 10_000, 'a server that closes waits for nobody who listens')
+  await t.resolves(open.next())
+})
+
+test('a stream that nobody listens to any more does not go on looking', async t => {
+  const client = await start(t)
+  const address = await client.app.listen({ port: 0, host: '127.0.0.1' })
+  await client.post('/login')
+  const { sessions } = client.app
+  const list = sessions.list.bind(sessions)
+  let looks = 0
+  sessions.list = async (...args) => { looks++; return await list(...args) }
+  const listener = new AbortController()
+  const events = eventsOf(await fetch(`${address}/events`, { headers: { cookie: client.cookie ?? '' }, signal: listener.signal }))
+  await events.next()
+  await until('it looks again', 5000, () => looks > 2)
+  listener.abort()
+  await t.rejects(events.next())
+  // Three times as long as between two looks without one.
+  await until('no more looks', 10_000, async () => {
+    const before = looks
+    await new Promise(resolve => setTimeout(resolve, 1500))
+    return looks === before
+  })
 })
 
 test('everything else is not found', async t => {

@@ -51,14 +51,21 @@ export function addDevices (app: FastifyInstance, options: DemoOptions): void {
   app.get('/events', peek, (request, reply) => {
     // To a browser's EventSource 204 says: do not come again.
     if (request.session.isNew) return reply.code(204).send()
-    return reply.type('text/event-stream').send(Readable.from(events(request, closing.signal)))
+    const gone = new AbortController()
+    reply.raw.once('close', () => { gone.abort() })
+    // A connection that is kept for another request would keep a server from closing.
+    return reply.header('connection', 'close').type('text/event-stream').send(Readable.from(events(request, AbortSignal.any([closing.signal, gone.signal]))))
   })
 }
 
-/** `devices` with the list, at first and whenever it changed; at last `ended` with the reason, if it was the session that ended. */
-async function * events (request: FastifyRequest, closing: AbortSignal): AsyncGenerator<string> {
+/**
+ * `devices` with the list, at first and whenever it changed; at last `ended` with the reason, if it was the session that ended.
+ *
+ * @param unheard aborts when nobody listens any more
+ */
+async function * events (request: FastifyRequest, unheard: AbortSignal): AsyncGenerator<string> {
   const { signal } = request.session
-  const over = AbortSignal.any([signal, closing])
+  const over = AbortSignal.any([signal, unheard])
   let sent = ''
   while (!over.aborted) {
     const devices = await devicesOf(request).then(JSON.stringify, () => sent)
