@@ -1,33 +1,23 @@
 /**
  * The Fastify wiring: the decorators, `onRequest` and `onSend`. What happens in between is the session's business.
  */
-import fastifyCookie from '@fastify/cookie'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { forbidStoring, SessionCookie, varyByCookie } from './cookie/cookie.js'
+import { forbidStoring, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
-import { hasTokenForm, TokenSigner } from './cookie/token.js'
+import { hasTokenForm } from './cookie/token.js'
 import { channels, type SessionEvents } from './diagnostics.js'
 import { AssignmentError, GoneError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { hold, release } from './held-reply.js'
-import { connectMigrations } from './migrate/connect.js'
-import { MovingCookie } from './migrate/moving-cookie.js'
-import type { ResolvedMigration } from './migrate/options.js'
-import { resolveOptions, type CookieOptions, type SessionOptions } from './options.js'
-import { sessionProxy } from './session/proxy.js'
-import type { FieldRules } from './session/fields.js'
-import { FieldSchema } from './session/schema.js'
+import { assemble } from './instance.js'
+import { resolveOptions, type SessionOptions } from './options.js'
 import { isDemanding, refusalOf } from './session/authentication.js'
-import { Endings } from './session/endings.js'
+import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
-import type { RouteSession, SessionInstance } from './session/state.js'
+import type { RouteSession } from './session/state.js'
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
-import { connectStore } from './store/connect.js'
-import { WatchedStore } from './store/watched.js'
 import { seldom } from './seldom.js'
-import { UserField } from './users/user-field.js'
-import { UserIndex } from './users/user-index.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -63,43 +53,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   for (const warning of options.warnings) fastify.log.warn(`${decoratorName}: ${warning}`)
 
   const warn = seldom()
-  const cookie = await makeCookie(fastify, options.cookie, options.migrateFrom)
-  const signer = new TokenSigner(options.secrets)
-  const connected = await connectStore(fastify, options.redis, options)
-  const store = new WatchedStore(connected, decoratorName)
-  const fieldRules: FieldRules = {
-    maxDepth: options.maxDepth,
-    maxFieldSize: options.maxFieldSize,
-    schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
-    onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
-  }
-  const migrations = connectMigrations(options.migrateFrom, connected, {
-    store,
-    rules: options.rules,
-    fieldRules,
-    warn: (what, details) => { warn(`${what} ${JSON.stringify(details)}`, () => { fastify.log.warn(details, what) }) }
-  })
-  const instance: SessionInstance = {
-    store,
-    rules: options.rules,
-    fieldRules,
-    migrations,
-    signer,
-    cookie,
-    persistent: options.cookie.persistent,
-    users: options.userField === undefined
-      ? undefined
-      : new UserIndex({
-        store,
-        rules: options.rules,
-        timeout: options.timeout,
-        field: new UserField(options.userField),
-        maxSessions: options.maxSessionsPerUser,
-        onLimit: options.onLimit
-      }),
-    devices: options.devices,
-    endings: new Endings(store)
-  }
+  const { instance, cookie, migrations } = await assemble(fastify, options, warn)
+  const { signer } = instance
   fastify.addHook('onClose', async () => { await instance.endings.close() })
 
   // One property each, known from the start, so that requests keep one shape.
@@ -293,22 +248,6 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     reply.header('retry-after', String(1 + Math.floor(Math.random() * 3)))
     reply.header('cache-control', 'no-store')
   }
-}
-
-/**
- * The cookie, by the serializer of @fastify/cookie. That plugin is registered in a context of its own: applications may
- * register theirs, with their options, before or after this one.
- */
-async function makeCookie (fastify: FastifyInstance, options: CookieOptions, migrations: readonly ResolvedMigration[]): Promise<SessionCookie> {
-  const make = (serialize: FastifyInstance['serializeCookie']): SessionCookie =>
-    migrations.length === 0 ? new SessionCookie(options, serialize) : new MovingCookie(options, serialize, migrations)
-  let cookie: SessionCookie | undefined
-  if (fastify.hasDecorator('serializeCookie')) return make(fastify.serializeCookie)
-  await fastify.register(async (context) => {
-    await context.register(fastifyCookie)
-    cookie = make(context.serializeCookie)
-  })
-  return cookie!
 }
 
 /** Whether warnings go anywhere: of a logger that is off, or too quiet for them, all quiet methods are the same one. */
