@@ -17,6 +17,7 @@ import { examplesOf, readReadme, writeExamples, type Example } from './types/exa
 import { channels } from '../src/diagnostics.js'
 import * as errors from '../src/errors.js'
 import { OptionsSchema, resolveOptions } from '../src/options.js'
+import { Sessions } from '../src/sessions.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const readme = readReadme()
@@ -80,6 +81,10 @@ test('the tables of the session and of live attributes name all members, and no 
   t.strictSame(namesIn('methods').sort(), membersOf('SessionMethods', ts.isMethodSignature).sort())
   t.strictSame(namesIn('accessors').sort(), membersOf('LiveAttribute', ts.isPropertySignature).sort())
   t.strictSame(namesIn('operations').sort(), membersOf('LiveAttribute', ts.isMethodSignature).sort())
+})
+
+test('the table of fastify.sessions names all methods, and no others', async t => {
+  t.strictSame(namesIn('sessions').sort(), Object.getOwnPropertyNames(Sessions.prototype).filter(name => name !== 'constructor').sort())
 })
 
 test('the table of events names all of them, and no others', async t => {
