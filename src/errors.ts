@@ -63,7 +63,7 @@ export const NotANumberError = createError<[string]>('SESSION_NOT_A_NUMBER',
 export const NumberRangeError = createError<[string]>('SESSION_NUMBER_RANGE',
   'Session field "%s" would leave the range of exact numbers (2^53-1) or of its schema and was not incremented.', 500)
 
-/** `update(fn)` lost the race against other writers on every attempt. The field is as the others left it. */
+/** `update(fn)`, or a save that changes whose the session is, lost the race against other writers on every attempt. Nothing was stored. */
 export const ConflictError = createError<[string, number]>('SESSION_UPDATE_CONFLICT',
   'Session field "%s" was changed by others during all %d attempts to update it.', 409)
 
@@ -105,7 +105,7 @@ export const ReservedPropertyError = createError<[string, string]>('SESSION_PROP
 export const AssignmentError = createError<[string]>('SESSION_NOT_ASSIGNABLE',
   'request.%s cannot be replaced. Assign its properties, or null to end the session.', 500)
 
-/** A timeout given to `idleTimeout` or `remember()` is no usable number of seconds. */
+/** A time given to `idleTimeout`, `remember()` or `elevate()` is no usable number of seconds. */
 export const TimeoutError = createError<[string, string]>('SESSION_TIMEOUT_INVALID', 'session.%s: %s.', 500)
 
 /** A change came after the response was sent, when nothing saves it any more. */
