@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TSchema } from '@sinclair/typebox'
@@ -105,9 +105,18 @@ test('commands exist, and CI takes the test command from here', async t => {
   t.match(readFileSync(join(root, '.ci/run'), 'utf8'), '<!-- command: test -->')
 })
 
-test('links within the page lead somewhere', async t => {
-  const anchors = [...readme.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
-  for (const [, anchor] of readme.matchAll(/\]\(#([^)]*)\)/g)) t.ok(anchors.includes(anchor!), anchor!)
+test('links within the repository lead somewhere', async t => {
+  const anchorsOf = (text: string): string[] =>
+    [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'))
+  for (const page of ['README.md', 'src/migrate/README.md']) {
+    const text = readFileSync(join(root, page), 'utf8')
+    const links = [...text.matchAll(/\]\((?!https:)([^#)]*)(?:#([^)]*))?\)|srcset="([^"]*)"|src="([^"]*)"/g)]
+    for (const [link, path, anchor, ...pictures] of links) {
+      const file = join(root, dirname(page), pictures.find(picture => picture !== undefined) ?? (path || basename(page)))
+      t.ok(existsSync(file), `${page}: ${link}`)
+      if (anchor !== undefined) t.ok(anchorsOf(readFileSync(file, 'utf8')).includes(anchor), `${page}: ${link}`)
+    }
+  }
 })
 
 test('nobody can start an app with a secret from this page', async t => {
