@@ -1,17 +1,17 @@
 /**
  * The Fastify wiring: the decorators, `onRequest` and `onSend`. What happens in between is the session's business.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
 import { forbidStoring, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
 import { hasTokenForm } from './cookie/token.js'
 import { channels, type SessionEvents } from './diagnostics.js'
-import { AssignmentError, GoneError, StoreUnavailableError, TooEarlyError } from './errors.js'
+import { AssignmentError, DegradedError, GoneError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { hold, release } from './held-reply.js'
 import { assemble } from './instance.js'
 import { resolveOptions, type SessionOptions } from './options.js'
-import { isDemanding, refusalOf } from './session/authentication.js'
+import { isDemanding, refusalOf, type AuthenticationRule } from './session/authentication.js'
 import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
 import type { RouteSession } from './session/state.js'
@@ -64,21 +64,10 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   fastify.decorateRequest(kReply, null)
   fastify.decorateRequest(decoratorName, { getter: getSession, setter: setSession } as { getter: () => unknown })
   fastify.decorate(`${decoratorName}s`, new Sessions(instance))
-  fastify.addHook('onRequest', loadSession)
-  fastify.addHook('onRoute', guardRoute)
+  fastify.addHook('onRequest', beginRequest)
   fastify.addHook('onSend', saveSession)
   // A hook more for every request, so only where somebody would read what it says.
   if (saysSomething(fastify.log)) fastify.addHook('onResponse', warnOfLostChanges)
-
-  /** Only routes that ask for it pay for looking. Their hook runs after `loadSession`. */
-  function guardRoute (route: RouteOptions): void {
-    const rule = (route.config as Record<string, RouteSession> | undefined)?.[decoratorName]
-    if (!isDemanding(rule)) return
-    const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void => {
-      done(refusalOf(rule, sessionOf(request as Decorated).authentication))
-    }
-    route.onRequest = [guard, ...[route.onRequest ?? []].flat()] as typeof route.onRequest
-  }
 
   function sessionOf (request: Decorated): Session {
     const session = request[kSession] as Session | null
@@ -89,8 +78,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   }
 
   function routeSession (request: FastifyRequest): RouteSession {
-    const config: object = request.routeOptions.config
-    return (config as Record<string, RouteSession>)[decoratorName]
+    const config: object | undefined = request.routeOptions.config
+    return (config as Record<string, RouteSession> | undefined)?.[decoratorName]
   }
 
   function newSession (request: Decorated, reply: FastifyReply, route: RouteSession): Session {
@@ -110,20 +99,39 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     sessionOf(this as Decorated).endLater()
   }
 
-  /** Loads the session where, and only where, a cookie came that this plugin issued. */
-  function loadSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  /** Loads the session, and holds it against what the route asks for. */
+  function beginRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     (request as Decorated)[kReply] = reply
+    // Asked for once, because Fastify puts the answer together anew every time. And asked for here: routes that were added
+    // before this plugin was loaded have its hooks, too, but were never announced to it.
+    const route = routeSession(request)
+    loadSession(request, reply, route, isDemanding(route) ? guarded(request, route, done) : done)
+  }
+
+  /** Goes on where the session is what the route asks for. */
+  function guarded (request: FastifyRequest, rule: AuthenticationRule, done: HookHandlerDoneFunction): HookHandlerDoneFunction {
+    return (error) => {
+      if (error !== undefined) {
+        done(error)
+        return
+      }
+      const session = sessionOf(request as Decorated)
+      session.view ??= sessionProxy(session)
+      done(session.degraded ? new DegradedError() : refusalOf(rule, session.authentication))
+    }
+  }
+
+  /** Loads the session where, and only where, a cookie came that this plugin issued. */
+  function loadSession (request: FastifyRequest, reply: FastifyReply, route: RouteSession, done: HookHandlerDoneFunction): void {
     const header = request.raw.headers.cookie
-    const value = header === undefined ? undefined : findCookie(header, cookie.name)
-    if (value === undefined) {
-      if (migrations === undefined || header === undefined) done()
-      else loadMoved(request, reply, done)
+    if (header === undefined || route === false) {
+      done()
       return
     }
-    // Asked for once, because Fastify puts the answer together anew every time.
-    const route = routeSession(request)
-    if (route === false) {
-      done()
+    const value = findCookie(header, cookie.name)
+    if (value === undefined) {
+      if (migrations === undefined) done()
+      else loadMoved(request, reply, done)
       return
     }
     const session = newSession(request as Decorated, reply, route)
@@ -154,8 +162,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Loads the session of another library, where its cookie came and none of ours was good for anything. */
   function loadMoved (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const off = routeSession(request) === false
-    const moving = off ? undefined : migrations?.move(request.raw.headers.cookie ?? '')
+    const moving = migrations?.move(request.raw.headers.cookie ?? '')
     if (moving === undefined) {
       done()
       return

@@ -6,7 +6,7 @@
  */
 import { open, seal } from '../cookie/successor.js'
 import { digestOf, newSecret, type Token } from '../cookie/token.js'
-import { EndedError, GoneError, HeadersSentError, StoreUnavailableError } from '../errors.js'
+import { ConflictError, EndedError, GoneError, HeadersSentError, LimitError, StoreUnavailableError } from '../errors.js'
 import { isRefusal } from '../store/operations.js'
 import { AUTHENTICATED, CREATED_AT, PERSISTENT, SEALED } from '../store/record.js'
 import type { Bound, LoadedRecord, Operation, OperationResult, Settings, Write, Written } from '../store/store.js'
@@ -47,7 +47,7 @@ export class Persistence {
     }
     store.load(token.id, token.digest, this.#state.touches, rules).then((loaded) => {
       if (users !== undefined && loaded !== undefined && (loaded.due || loaded.touched || moved) && loaded.standing !== 'reused') {
-        this.#claim(users, token, loaded).then(() => { done(false) }, failed)
+        this.#claim(users, token, loaded, moved).then(() => { done(false) }, failed)
         return
       }
       this.#state.unreadable = false
@@ -151,13 +151,13 @@ export class Persistence {
   }
 
   /** Takes over a record after what the index of users has to do about it, which may find that the session ended. */
-  async #claim (users: UserIndex, token: Token, loaded: LoadedRecord): Promise<void> {
-    const { alive, bound } = await users.claim(token.id, token.digest, loaded, this.#state.touches)
+  async #claim (users: UserIndex, token: Token, loaded: LoadedRecord, moved: boolean): Promise<void> {
+    const { alive, bound } = await users.claim(token.id, token.digest, loaded, this.#state.touches, moved)
     this.#state.unreadable = false
     if (!alive) return
     this.#adopt(token, loaded)
     memberOf(this.#state).bound = bound
-    if (bound !== undefined) this.#state.authenticatedAt = this.#state.meta(AUTHENTICATED) ?? this.#state.meta(CREATED_AT)
+    if (bound !== undefined) this.#state.authenticatedAt = this.#state.meta(AUTHENTICATED) ?? (moved ? 0 : this.#state.meta(CREATED_AT))
   }
 
   #adopt (token: Token, loaded: LoadedRecord): void {
@@ -195,7 +195,7 @@ export class Persistence {
     this.#state.reissued = undefined
     if (secret === undefined) return
     try {
-      if (await this.#state.instance.store.read(this.#state.id!, digestOf(secret), []) !== undefined) this.#issueToken(secret)
+      if (await this.#state.instance.store.stands(this.#state.id!, digestOf(secret))) this.#issueToken(secret)
     } catch (error) {
       this.#state.request.log.warn({ sessionId: this.#state.id, code: (error as { code?: string }).code }, 'the session cookie could not be sent anew; the next request will try again')
     }
@@ -286,8 +286,14 @@ export class Persistence {
       await this.#end()
       return
     }
-    if (this.#state.phase === 'new') await this.#create()
-    else await this.#update()
+    try {
+      if (this.#state.phase === 'new') await this.#create()
+      else await this.#update()
+    } catch (error) {
+      // Nobody can put these right by trying again: the answer that says so shall not fail, too.
+      if (error instanceof LimitError || error instanceof ConflictError) this.#state.discard()
+      throw error
+    }
     await this.#settleCookie()
   }
 
@@ -432,14 +438,14 @@ export class Persistence {
     const { store, users, endings } = this.#state.instance
     const ended = await store.destroy(id, digest)
     if (ended) endings.ended(id, 'destroyed')
-    if (bound !== undefined) await users!.forget(id, bound)
+    if (bound !== undefined && (ended || digest === undefined)) await users!.forget(id, bound)
     return ended
   }
 
   #issueToken (secret: string = this.#state.secret): void {
     if (this.#state.headersSent) return
     const { cookie, signer } = this.#state.instance
-    cookie.issue(this.#state.reply, signer.sign(this.#state.id!, secret), this.#state.persistent ? this.#state.clock.ttl / 1000 : undefined)
+    cookie.issue(this.#state.reply, signer.sign(this.#state.id!, secret), this.#state.persistent || this.#state.loaded?.fields.get(PERSISTENT) === '1' ? this.#state.clock.ttl / 1000 : undefined)
   }
 
   #clearCookie (): void {

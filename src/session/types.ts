@@ -104,7 +104,7 @@ export interface SessionMethods {
   readonly expiresAt: Date | undefined
   /** The idle timeout of this session, seconds. Assign to change it; it counts from the moment of saving. */
   idleTimeout: number
-  /** When the session became its user's, or was last elevated, by the store's clock; `undefined` while it is nobody's. */
+  /** When the session became its user's, or was last elevated, by the store's clock; `undefined` before either. */
   readonly authenticatedAt: Date | undefined
   /** Until when the session is elevated, by the store's clock; `undefined` where it never was. Activity does not extend it. */
   readonly elevatedUntil: Date | undefined
@@ -174,7 +174,8 @@ export interface SessionMethods {
   elevate (seconds: number, callback?: Callback): Promise<void>
   /**
    * Goes on with a new, empty record and a new cookie; the old record ends. For every login: nothing that was planted
-   * before survives it. It happens when the session is saved; if the handler fails, the old session stays.
+   * before survives it. It happens when the session is saved; if the handler fails, the old session stays. What
+   * `remember()`, `elevate()` and `idleTimeout` asked for the old one is dropped: call them afterwards.
    *
    * @param keys fields to carry over; absent ones are skipped
    */

@@ -129,6 +129,11 @@ export class MemoryStore implements Store {
     })
   }
 
+  async stands (id: string, digest: string): Promise<boolean> {
+    const fields = this.#find(id)?.fields
+    return fields?.get(record.DIGEST) === digest || fields?.get(record.NEXT) === digest
+  }
+
   async renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
     const entry = this.#find(id)
     if (entry === undefined || entry.fields.get(record.DIGEST) !== digest) return undefined

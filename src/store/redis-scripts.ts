@@ -438,8 +438,10 @@ if binds then
   end
   left = {owner or false, ticket or false}
   if (owner or '') ~= binding.user then
-    keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
+    if not elevation then
+          keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
     keep('${record.ELEVATED}', '')
+    end
     keep('${record.DEVICE}', binding.device)
     keep('${record.NETWORK}', binding.network)
   end
@@ -533,4 +535,10 @@ local fields = redis.call('HGETALL', KEYS[1])
 -- A lone bar against a late write is no record.
 if #fields == 0 or (#fields == 2 and fields[1] == '${record.BARRED}') then return false end
 return {redis.call('PTTL', KEYS[1]), fields}
+`)
+
+/** ARGV: digest. */
+export const standsScript = script(`
+local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}')
+return (owner[1] == ARGV[1] or owner[2] == ARGV[1]) and 1 or 0
 `)

@@ -42,6 +42,8 @@ export function subscribeToEnds (client: Redis | Cluster, channel: string, liste
     current.on('connect', () => { (current as unknown as { stream: { unref? (): void } }).stream.unref?.() })
     current.once('end', () => {
       clearTimeout(timer)
+      // Also after a connection that broke: only this ends the connections of a Sentinel client's failover detector.
+      current.disconnect()
       if (current === connection) again()
     })
     current.on('message', (_: string, message: string) => {

@@ -8,7 +8,7 @@ import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import {
-  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, type RuledScripts
+  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, standsScript, type RuledScripts
 } from './redis-scripts.js'
 import type { Script } from './redis-script.js'
 import type { Report } from './redis-health.js'
@@ -113,6 +113,10 @@ export class RedisStore implements Store {
       // Metadata are not data, whoever asks.
       return (reply as Array<Buffer | null>).map((text, i) => record.isReserved(names[i]!) ? null : text)
     })
+  }
+
+  stands (id: string, digest: string): Promise<boolean> {
+    return this.#run(standsScript, id, [digest], (reply) => reply === 1)
   }
 
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {

@@ -306,6 +306,9 @@ export interface Store {
    */
   read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined>
 
+  /** Whether a secret of this digest is the record's current one or its unconfirmed successor, and no predecessor. */
+  stands (id: string, digest: string): Promise<boolean>
+
   /**
    * Offers a successor for a routine renewal. The first offer wins. Only the current secret may offer one, not a successor
    * or predecessor.

@@ -67,6 +67,10 @@ export class WatchedStore implements Store {
     })
   }
 
+  stands (id: string, digest: string): Promise<boolean> {
+    return this.#store.stands(id, digest)
+  }
+
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
     const { rotated, storeError } = channels
     if (!rotated.hasSubscribers && !storeError.hasSubscribers) return this.#store.renew(id, digest, nextDigest, sealed)

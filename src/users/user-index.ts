@@ -102,11 +102,6 @@ export class UserIndex {
     this.#field = options.field
   }
 
-  /** Whose a session with these fields is. */
-  derive (textOf: (name: string) => string | null): Derived {
-    return this.#field.derive(textOf)
-  }
-
   /** Whether a field has a say in whose the session is. */
   decides (name: string): boolean {
     return this.#field.decides(name)
@@ -151,6 +146,7 @@ export class UserIndex {
       const predicted = decides ? this.#predict(write.operations, textOf) : undefined
       const user = predicted === undefined ? bound?.user ?? null : predicted.user
       const entry = user === null ? undefined : await this.#ready(user, id, write, member, extends_)
+      if (user !== null && entry === undefined) return undefined
       const binding = predicted && { user, ticket: entry?.ticket ?? '', when: predicted.when, ...entry?.isNew === false && { kept: true }, ...this.#facts(user, member) }
       if (entry !== undefined) this.#assertInTime(entry)
       const written = await this.#store.write(id, digest, {
@@ -174,12 +170,13 @@ export class UserIndex {
    * is not listed yet, although its data name a user, is.
    *
    * @param touch whether this request extends sessions
+   * @param moved the session comes from another library, just now: nobody knows when its user was authenticated
    * @returns whether the session still exists
    */
-  async claim (id: string, digest: string, loaded: LoadedRecord, touch: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
+  async claim (id: string, digest: string, loaded: LoadedRecord, touch: boolean, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
     const user = loaded.fields.get(USER)
     const bound = user === undefined ? undefined : { user, ticket: loaded.fields.get(TICKET) ?? '' }
-    if (bound === undefined) return await this.#adopt(id, digest, loaded)
+    if (bound === undefined) return await this.#adopt(id, digest, loaded, moved)
     const idle = Number(loaded.fields.get(SESSION_TTL)) * 1000
     const sent = performance.now()
     const { outcome } = await this.#store.announce(bound.user, { id, ticket: bound.ticket, lasts: this.#bound(idle), keep: this.#rules.lifetime })
@@ -197,7 +194,7 @@ export class UserIndex {
   }
 
   /** Lists a session whose data name a user that its record does not: others wrote them, or before there were lists. */
-  async #adopt (id: string, digest: string, loaded: LoadedRecord): Promise<{ alive: boolean, bound: Bound | undefined }> {
+  async #adopt (id: string, digest: string, loaded: LoadedRecord, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
     let derived: Derived
     try {
       derived = this.#field.derive((name) => loaded.fields.get(name) ?? null)
@@ -216,7 +213,7 @@ export class UserIndex {
       return { alive: false, bound: undefined }
     }
     this.#assertInTime({ sent })
-    const binding = { user, ticket, when, authenticatedAt: since }
+    const binding = { user, ticket, when, authenticatedAt: moved ? 0 : since }
     const written = await this.#store.write(id, digest, { operations: [], settings: {}, touch: 'never', mode: 'together', binding }, this.#rules)
     if (written?.left !== undefined) return { alive: true, bound: { user, ticket } }
     await this.#leave(user, [{ id, ticket }])
@@ -295,12 +292,18 @@ export class UserIndex {
   }
 
   /** Step 1 of a write, as far as it needs one. */
-  async #ready (user: string, id: string, write: Write, member: Member, extends_: boolean): Promise<Ticket> {
+  async #ready (user: string, id: string, write: Write, member: Member, extends_: boolean): Promise<Ticket | undefined> {
     const lasts = this.#lasts(write, member)
     const { bound } = member
     if (bound?.user !== user) return await this.#enter(user, id, lasts, member.replaces)
     const sent = performance.now()
-    if (extends_) await this.#store.announce(user, { id, ticket: bound.ticket, lasts, keep: this.#rules.lifetime })
+    if (extends_) {
+      const { outcome } = await this.#store.announce(user, { id, ticket: bound.ticket, lasts, keep: this.#rules.lifetime })
+      if (outcome === 'ended') {
+        await this.#store.end(id, bound.ticket)
+        return undefined
+      }
+    }
     return { user, ticket: bound.ticket, isNew: false, announced: extends_, lasts, sent }
   }
 

@@ -185,7 +185,7 @@ test('a list that is lost', async (t) => {
       // A record just created has exactly its idle timeout left, and a moment later less.
       t.equal(loaded.due, true, 'the store leaves the extension to the caller')
       t.equal(loaded.touched, false)
-      t.match(await index.claim(visitor.id, visitor.digest, loaded, true), { alive: true, bound: { user } })
+      t.match(await index.claim(visitor.id, visitor.digest, loaded, true, false), { alive: true, bound: { user } })
       t.equal(loaded.touched, true)
       t.ok(loaded.ttl > 100_000, `${loaded.ttl} ms`)
       t.strictSame(await listed(index, user), [visitor.id])
@@ -205,7 +205,7 @@ test('a list that is lost', async (t) => {
       await new Promise((resolve) => setTimeout(resolve, 5))
       for (const [visitor, alive] of [[stale, false], [current, true], [later, true]] as const) {
         const loaded = (await store.load(visitor.id, visitor.digest, true, USERS))!
-        t.match(await index.claim(visitor.id, visitor.digest, loaded, true), { alive })
+        t.match(await index.claim(visitor.id, visitor.digest, loaded, true, false), { alive })
         t.equal((await store.describe([visitor.id]))[0] !== undefined, alive)
       }
     })
