@@ -1,9 +1,11 @@
 /** Step-up: when the user was authenticated, elevation, and routes that ask for them. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
-import type { FastifyInstance } from 'fastify'
-import { makeApp, onEveryStore } from '../support/app.js'
+import Fastify, { type FastifyInstance } from 'fastify'
+import sessionPlugin from '../../src/index.js'
+import { makeApp, onEveryStore, SECRET } from '../support/app.js'
 import { Browser, setCookies } from '../support/browser.js'
+import { startRedis } from '../support/redis-process.js'
 import { until } from '../support/until.js'
 
 function routes (app: FastifyInstance): void {
@@ -21,6 +23,7 @@ function routes (app: FastifyInstance): void {
     return { left: session.elevatedUntil.getTime() - session.authenticatedAt.getTime() }
   })
   app.get('/sudo-login', async ({ session }: any) => { await session.regenerate(); session.user = 'andrew'; await session.elevate(60); return {} })
+  app.get('/login-here', async ({ session }: any) => { session.user = 'andrew'; await session.elevate(60); return {} })
   app.get('/elevated', { config: { session: { elevated: true } } }, async () => ({}))
   app.get('/recent', { config: { session: { maxAuthAge: 1 } } }, async () => ({}))
   app.get('/both', { config: { session: { maxAuthAge: 60, elevated: true, touch: false } } }, async () => ({}))
@@ -120,5 +123,64 @@ test('without userField a session can be elevated all the same', async (t) => {
     t.equal((await browser.get('/both')).statusCode, 200)
     await browser.json('/sudo-login')
     t.equal((await browser.get('/both')).statusCode, 200)
+  })
+})
+
+test('what a route asks for holds wherever the route was added, for every decorator', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const options = { secret: SECRET, redis: 'memory:', userField: 'user', cookie: { secure: false } }
+  // Not awaited: the routes of this function are there before the plugin is loaded.
+  app.register(sessionPlugin, options)
+  app.register(sessionPlugin, { ...options, decoratorName: 'admin', cookie: { secure: false, name: 'admin' } })
+  routes(app)
+  app.get('/admin', { config: { admin: { elevated: true } } as object }, async () => ({}))
+  app.register(async (child) => { child.get('/child', { config: { session: { maxAuthAge: 60 } } }, async () => ({})) })
+  const browser = new Browser(app)
+  for (const url of ['/elevated', '/recent', '/both', '/admin', '/child']) {
+    const response = await browser.get(url)
+    t.strictSame([response.statusCode, response.json().code], [401, 'SESSION_LOGIN_REQUIRED'], url)
+  }
+  await browser.json('/sudo-login')
+  for (const url of ['/elevated', '/recent', '/both', '/child']) t.equal((await browser.get(url)).statusCode, 200, url)
+  t.equal((await browser.get('/admin')).statusCode, 401, 'the one session says nothing about the other')
+})
+
+test('an answer that depends on the guard says so to caches, whoever asked', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const browser = new Browser(await open(t, redis))
+    t.equal((await browser.get('/elevated')).headers.vary, 'Cookie', 'nobody')
+    await browser.json('/login')
+    t.equal((await browser.get('/elevated')).headers.vary, 'Cookie', 'not elevated')
+    await browser.json('/sudo?seconds=60')
+    const response = await browser.get('/elevated')
+    t.strictSame([response.statusCode, response.headers.vary], [200, 'Cookie'], 'a handler that never looked at the session')
+  })
+})
+
+test('in an outage a guarded route is neither open nor a login page: 503, also where others go on without', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const browser = new Browser(await open(t, redis.url, { onStoreError: 'anonymous', timeout: 200 }))
+  await until('logged in', 5000, async () => (await browser.get('/sudo-login')).statusCode === 200)
+  redis.freeze()
+  for (const url of ['/elevated', '/recent', '/both']) {
+    const response = await browser.get(url)
+    t.strictSame([response.statusCode, response.json().code], [503, 'SESSION_DEGRADED'], url)
+    t.match(response.headers, { 'cache-control': 'no-store', vary: 'Cookie' }, url)
+    t.strictSame(setCookies(response), [], url)
+  }
+  t.equal((await browser.get('/')).statusCode, 200, 'a route that asks for nothing')
+  redis.thaw()
+})
+
+test('elevation and a login in one write are both kept, in a session that was there before', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const browser = new Browser(await open(t, redis))
+    await browser.json('/set?a=1')
+    await browser.json('/login-here')
+    t.equal((await browser.get('/both')).statusCode, 200)
+    const { at, until } = await browser.json('/')
+    t.equal(until - at, 60_000)
   })
 })
