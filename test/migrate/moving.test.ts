@@ -129,6 +129,27 @@ test('passport\'s data differ between express and fastify: transform', async (t)
   t.notMatch(JSON.stringify(lines), 'hunter2')
 })
 
+test('a session that was moved does not count as authenticated just now: nobody knows when it was', async (t) => {
+  const redis = await sharedRedis()
+  await redis.ask('FLUSHALL')
+  const old = await express.start(t, redis)
+  const app = await makeApp(t, { redis: redis.url, timeout: 3000, userField: 'user', migrateFrom: from(express) }, (app) => {
+    routes(app)
+    app.get('/recent', { config: { session: { maxAuthAge: 60 } } }, async () => ({}))
+    app.get('/login-again', async ({ session }: any) => { await session.elevate(60); return {} })
+  })
+  const cookie = await old.cookieFor({ user: 'andrew' })
+  for (const visited of [false, true]) {
+    const browser = oldBrowser(app, cookie)
+    if (visited) t.match(await browser.json('/'), { isNew: false, data: { user: 'andrew' } })
+    const response = await browser.get('/recent')
+    t.strictSame([response.statusCode, response.json().code], [401, 'SESSION_AUTH_TOO_OLD'], visited ? 'later' : 'in the request that moves it')
+    if (!visited) continue
+    await browser.json('/login-again')
+    t.equal((await browser.get('/recent')).statusCode, 200)
+  }
+})
+
 test('20 requests at once, in two processes, end up in one session that has all their data', async (t) => {
   const redis = await sharedRedis()
   for (const system of [express, mgcreaHash]) {

@@ -116,3 +116,40 @@ test('the limit, over HTTP', async (t) => {
     }
   })
 })
+
+test('a limit that was hit leaves the answer to the application, whether it catches the error or has a page for it', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const routes = (app: FastifyInstance): void => {
+      app.setErrorHandler((error: { code: string, statusCode: number }, _, reply) => reply.code(error.statusCode).send(`my page for ${error.code}`))
+      app.get('/visit', async ({ session }: any) => { session.cart = 1; return {} })
+      app.get('/cart', async ({ session }: any) => ({ cart: session.cart ?? null, user: session.user ?? null }))
+      app.get('/login', async ({ session }: any) => { await session.regenerate(['cart']); session.user = 7; return {} })
+      for (const [url, prepare] of [['/here', () => {}], ['/anew', (session: any) => session.regenerate()]] as const) {
+        app.get(`${url}/caught`, async ({ session }: any, reply) => {
+          await prepare(session)
+          session.user = 7
+          try {
+            await session.save()
+          } catch (error) {
+            return reply.code(409).send(`by hand: ${(error as { code: string }).code}`)
+          }
+        })
+        app.get(`${url}/thrown`, async ({ session }: any) => { await prepare(session); session.user = 7; await session.save() })
+      }
+    }
+    const app = await makeApp(t, { redis, prefix: `${Math.random()}:`, userField: 'user', maxSessionsPerUser: 1, onLimit: 'refuse' }, routes)
+    await new Browser(app).json('/login')
+    for (const visited of [false, true]) {
+      for (const url of ['/here', '/anew']) {
+        const browser = new Browser(app)
+        if (visited) await browser.json('/visit')
+        const caught = await browser.get(`${url}/caught`)
+        t.strictSame([caught.statusCode, caught.body], [409, 'by hand: SESSION_LIMIT_REACHED'], url)
+        const thrown = await browser.get(`${url}/thrown`)
+        t.strictSame([thrown.statusCode, thrown.body], [403, 'my page for SESSION_LIMIT_REACHED'], url)
+        t.equal(await app.sessions.count(7), 1, url)
+        t.strictSame(await browser.json('/cart'), { cart: visited ? 1 : null, user: null }, 'the session is what it was')
+      }
+    }
+  })
+})

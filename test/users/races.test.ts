@@ -2,6 +2,8 @@
 import { test } from 'tap'
 import { aliveOf, held, indexOn, listed, login, onRedisAndCluster, USERS, Visitor } from './kit.js'
 import type { Store } from '../../src/store/store.js'
+import { makeApp, onEveryStore, sharedRedis } from '../support/app.js'
+import { Browser, Gate } from '../support/browser.js'
 
 /** A user of one's own for every test. */
 let count = 0
@@ -257,5 +259,61 @@ test('whatever overlaps, every session of a user is in the list', async (t) => {
       await Promise.all([...users.map((user) => index.endAll(user)), ...users.map((user) => login(index, user))])
       for (const user of users) t.strictSame(await listed(index, user), await aliveOf(store, user), `round ${round}, after ending`)
     }
+  })
+})
+
+test('a session that ending all did not find does not extend itself', async (t) => {
+  const redis = await sharedRedis()
+  const client = redis.client()
+  const ways: Record<string, (session: any) => void> = {
+    touch: (session) => { session.touch() },
+    timeout: (session) => { session.idleTimeout = 7000 },
+    remember: (session) => { session.remember({ idleTimeout: 7000, lifetime: 80_000 }) }
+  }
+  const app = await makeApp(t, { redis: redis.url, userField: 'user' }, (app) => {
+    app.get('/login', async ({ session, query }: any) => { session.user = query.user; return { id: session.id } })
+    app.get('/me', async ({ session }: any) => ({ user: session.user ?? null }))
+    for (const [name, extend] of Object.entries(ways)) app.get(`/${name}`, async ({ session }: any) => { extend(session); return {} })
+  })
+  for (const way of Object.keys(ways)) {
+    const user = someone()
+    const browser = new Browser(app)
+    await browser.json(`/login?user=${user}`)
+    const key = `session:${browser.token!.slice(0, 22)}`
+    // More than the idle timeout, as any session has that was used: only then loading it does not look into the list.
+    await client.pexpire(key, 1_829_000)
+    // The list lost this entry in a failover, and is older than what such an entry could be missing for.
+    await client.zremrangebyscore(`session:@user:${user}`, '(0', '+inf')
+    await client.zadd(`session:@user:${user}`, -(Date.now() - 600_000), '@since')
+    await app.sessions.endAll(user)
+    t.equal(await client.exists(key), 1, `${way}: not found, so that it is there to try`)
+    await browser.get(`/${way}`)
+    t.equal(await client.exists(key), 0, way)
+    t.strictSame(await browser.json('/me'), { user: null }, way)
+    t.equal(await app.sessions.count(user), 0, way)
+  }
+})
+
+test('losing to a rotation unlists nobody: the rotated session is listed, and ending all ends it', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const gate = new Gate()
+    const app = await makeApp(t, { redis, userField: 'user' }, (app) => {
+      app.get('/login', async ({ session, query }: any) => { session.user = query.user; return {} })
+      app.get('/rotate', async ({ session }: any) => { await session.rotate(); return {} })
+      app.get('/me', async ({ session }: any) => ({ user: session.user ?? null }))
+      app.get('/regenerate', async ({ session }: any) => { await gate.pass(); await session.regenerate(); session.a = 1; return {} })
+    })
+    const user = someone()
+    const browser = new Browser(app)
+    await browser.json(`/login?user=${user}`)
+    const losing = browser.clone().get('/regenerate')
+    await gate.arrived(1)
+    await browser.json('/rotate')
+    gate.open()
+    await losing
+    t.strictSame(await browser.json('/me'), { user }, 'the rotated session goes on')
+    t.strictSame((await app.sessions.list(user)).map(({ id }) => id), [browser.token!.slice(0, 22)])
+    t.equal(await app.sessions.endAll(user), 1)
+    t.strictSame(await browser.json('/me'), { user: null })
   })
 })
