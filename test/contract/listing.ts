@@ -182,6 +182,26 @@ export const listing: Part = async (t, subject) => {
     t.match((await kept(subject, fresh)).fields, { a: '1', '@authenticated': String(created?.now), '@elevated': String(created!.now + 1000) })
   })
 
+  await t.test('elevation and a login in one write: both are kept, and a login by itself ends an elevation', async (t) => {
+    const user = someone()
+    const owner = await created(subject, { a: '1' })
+    const ticket = await announced(subject, user, owner.id)
+    const binding: Binding = { user, ticket, when: [['user', 'andrew']] }
+    const written = (await store.write(owner.id, owner.digest, delta([set('user', 'andrew')], { binding, settings: { elevate: 60 } }), USERS))!
+    t.equal(written.left, 'nothing')
+    t.match((await kept(subject, owner)).fields, { '@authenticated': String(written.now), '@elevated': String(written.now + 60_000) })
+
+    const next = someone()
+    const change: Binding = { user: next, ticket: await announced(subject, next, owner.id), when: [['user', 'barbara']] }
+    await store.write(owner.id, owner.digest, delta([set('user', 'barbara')], { binding: change }), USERS)
+    t.equal((await kept(subject, owner)).fields['@elevated'], undefined)
+
+    const fresh = newOwner()
+    const first: Binding = { user, ticket: await announced(subject, user, fresh.id), when: [['user', 'andrew']] }
+    const { now } = (await store.create(fresh.id, fresh.digest, delta([set('user', 'andrew')], { binding: first, settings: { elevate: 60 } }), USERS))!
+    t.match((await kept(subject, fresh)).fields, { '@authenticated': String(now), '@elevated': String(now + 60_000) })
+  })
+
   await t.test('going through all records, and hearing of ends', async (t) => {
     const heard: Array<[string, string]> = []
     let connected = 0

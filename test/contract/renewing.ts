@@ -218,4 +218,21 @@ export const renewing: Part = async (t, subject) => {
     }
     t.equal((await store.load(owner.id, next, true, RENEWING))?.standing, 'current')
   })
+
+  await t.test('which secrets stand: the current one and a successor that waits, and none from before', async (t) => {
+    const { owner, next } = await offered(subject)
+    await unchanged(t, subject, owner, 'asking', async () => {
+      t.strictSame([await store.stands(owner.id, owner.digest), await store.stands(owner.id, next)], [true, true], 'waiting for its first use')
+    })
+    t.equal((await kept(subject, owner)).fields['@digest'], owner.digest, 'asking is no use')
+    await store.load(owner.id, next, true, RENEWING)
+    t.strictSame([await store.stands(owner.id, owner.digest), await store.stands(owner.id, next)], [false, true], 'confirmed')
+    t.ok(await store.read(owner.id, owner.digest, ['user']), 'although the predecessor is still welcome')
+    const rotated = newDigest()
+    await store.write(owner.id, next, delta([], { settings: { digest: rotated } }), RENEWING)
+    t.strictSame([await store.stands(owner.id, next), await store.stands(owner.id, rotated)], [false, true], 'rotated')
+    t.equal(await store.stands(owner.id, newDigest()), false, 'one that never was')
+    await store.destroy(owner.id)
+    t.equal(await store.stands(owner.id, rotated), false, 'gone')
+  })
 }
