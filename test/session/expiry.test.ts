@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { makeApp, onEveryStore, sharedRedis } from '../support/app.js'
+import { makeApp, onEveryStore, SECRET, sharedRedis } from '../support/app.js'
 import { Browser, setCookies } from '../support/browser.js'
 
 const sleep = async (ms: number): Promise<void> => { await new Promise((resolve) => setTimeout(resolve, ms)) }
@@ -124,6 +124,29 @@ test('a persistent cookie is sent again when its session is extended; a session 
     await sleep(10)
     t.ok(setCookies(await other.get('/'))[0]!.attributes.has('max-age'), 'remember() holds for later requests')
   })
+})
+
+test('a remembered session keeps its persistent cookie through rotate(), elevate() and a new signing secret', async (t) => {
+  const redis = await sharedRedis()
+  const more = (app: FastifyInstance): void => {
+    routes(app)
+    app.get('/rotate', async ({ session }: any) => { await session.rotate() })
+    app.get('/elevate', async ({ session }: any) => { await session.elevate(60) })
+  }
+  const app = await makeApp(t, { redis: redis.url }, more)
+  const browser = new Browser(app)
+  const week = 604_800
+  await browser.get(`/remember?idleTimeout=${week}&lifetime=${week}`)
+  const resigning = await makeApp(t, { redis: redis.url, secret: ['the next secret of the tests 3d90', SECRET] }, more)
+  for (const [url, at] of [['/rotate', app], ['/elevate', app], ['/peek', resigning]] as const) {
+    const [cookie] = setCookies(await browser.clone(at).get(url))
+    const age = Number(cookie?.attributes.get('max-age'))
+    t.ok(age > week - 60 && age <= week, `${url}: ${age}`)
+    browser.jar.set(cookie!.name, cookie!.value)
+  }
+  const plain = new Browser(app)
+  await plain.get('/set')
+  t.notOk(setCookies(await plain.get('/rotate'))[0]!.attributes.has('max-age'), 'a session cookie stays one')
 })
 
 test('a route with session: false reads no cookie, and writing there is an error', async (t) => {

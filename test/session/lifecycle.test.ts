@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import type { FastifyInstance } from 'fastify'
+import { MemoryStore } from '../../src/store/memory.js'
 import { makeApp, onEveryStore, sharedRedis } from '../support/app.js'
 import { Browser, Gate, setCookies } from '../support/browser.js'
 
@@ -250,6 +251,29 @@ test('routine renewal: everybody gets the same successor, the old secret stays g
     t.match(await renewed.json('/'), { isNew: true }, 'and the session ends for everybody')
     t.equal(await app.sessions.inspect(id), undefined)
   })
+})
+
+test('a slow response gives out no predecessor: what was renewed meanwhile stays with the successor', async (t) => {
+  let now = Date.now()
+  const gate = new Gate()
+  const store = new MemoryStore({ now: () => now })
+  const app = await makeApp(t, { redis: store as never, rotateEvery: 300, rotateGrace: 10, touchInterval: 0, cookie: { persistent: true } }, (app) => { routes(app, gate) })
+  const browser = new Browser(app)
+  await browser.get('/set?a=1')
+  const first = browser.token
+  now += 299_900
+  const slow = browser.clone()
+  const answer = slow.get('/slow?kind=read')
+  await gate.arrived(1)
+  now += 200
+  await browser.get('/')
+  t.not(browser.token, first, 'renewed')
+  t.match(await browser.json('/'), { isNew: false }, 'and confirmed')
+  gate.open()
+  const response = await answer
+  t.strictSame([response.statusCode, setCookies(response)], [200, []], 'the slow one leaves the cookie alone')
+  now += 11_000
+  t.match(await browser.json('/'), { isNew: false, data: { a: '1' } }, 'so that nobody comes with the old secret after its grace')
 })
 
 test('an old secret that rotate() killed is anonymous, and does not end the session of its owner', async (t) => {
