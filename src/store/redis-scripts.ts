@@ -439,8 +439,8 @@ if binds then
   left = {owner or false, ticket or false}
   if (owner or '') ~= binding.user then
     if not elevation then
-          keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
-    keep('${record.ELEVATED}', '')
+      keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
+      keep('${record.ELEVATED}', '')
     end
     keep('${record.DEVICE}', binding.device)
     keep('${record.NETWORK}', binding.network)
