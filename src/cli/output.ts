@@ -33,7 +33,7 @@ export function span (ms: number): string {
 
 /** A moment, in UTC, so that it means the same to everybody. `-` where there is none. */
 export function moment (ms: number): string {
-  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z') : '-'
+  return isoMoment(ms)?.replace('T', ' ').replace(/\.\d+Z$/, 'Z') ?? '-'
 }
 
 /** The same for scripts. `null` where there is none. */

@@ -3,6 +3,7 @@
  */
 import type { Cluster, Redis } from 'ioredis'
 import { CREATED_AT, DIGEST, LAST_ACCESSED_AT, SESSION_TTL } from '../store/record.js'
+import { scanKeys } from '../store/redis-scan.js'
 import type { Context } from './command.js'
 import type { Connection } from './connection.js'
 import { grouped } from './output.js'
@@ -36,7 +37,7 @@ export async function * scanRecords ({ client, prefix }: Connection, { progress 
   // SCAN may give out a key twice.
   const seen = new Set<string>()
   let measuring = measure
-  for await (const keys of scanKeys(client, prefix)) {
+  for await (const keys of scanKeys(client, prefix, STEP)) {
     const ids = keys.map((key) => key.slice(prefix.length)).filter((id) => !seen.has(id))
     for (const id of ids) seen.add(id)
     progress(`${grouped(seen.size)} sessions …`)
@@ -45,18 +46,6 @@ export async function * scanRecords ({ client, prefix }: Connection, { progress 
     yield outlines.filter((one) => one !== undefined)
   }
   progress('')
-}
-
-async function * scanKeys (client: Redis | Cluster, prefix: string): AsyncGenerator<string[]> {
-  const pattern = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}${'?'.repeat(22)}`
-  for (const node of 'nodes' in client ? client.nodes('master') : [client]) {
-    let cursor = '0'
-    do {
-      const [next, keys] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', STEP, 'TYPE', 'hash')
-      cursor = next
-      if (keys.length > 0) yield keys
-    } while (cursor !== '0')
-  }
 }
 
 async function outline (client: Redis | Cluster, prefix: string, id: string, measure: boolean): Promise<Outline | undefined> {

@@ -5,6 +5,7 @@
  * - fastify-redis-session: a string, JSON of an array: the data and when they expire, in milliseconds since 1970, or null.
  * - @mgcrea/fastify-session-redis-store: a hash: `data`, JSON, and `expiry`, milliseconds since 1970 or empty.
  */
+import { isId } from '../store/record.js'
 
 /** What stands under a key of the old store. */
 export interface Stored {
@@ -43,8 +44,6 @@ const POINTERS = {
   hash: { head: '{"@moved":"', tail: '"}' }
 } satisfies Record<string, Pointer>
 
-const ID = /^[A-Za-z0-9_-]{21}[AQgw]$/
-
 /**
  * The id of the record to which a session moved.
  *
@@ -54,7 +53,7 @@ export function pointedTo ({ text }: Stored): string | undefined {
   for (const { head, tail } of Object.values(POINTERS)) {
     if (!text.startsWith(head) || !text.endsWith(tail)) continue
     const id = text.slice(head.length, -tail.length)
-    if (ID.test(id)) return id
+    if (isId(id)) return id
   }
   return undefined
 }

@@ -8,7 +8,7 @@ import { open, seal } from '../cookie/successor.js'
 import { digestOf, newSecret, type Token } from '../cookie/token.js'
 import { ConflictError, EndedError, GoneError, HeadersSentError, LimitError, StoreUnavailableError } from '../errors.js'
 import { isRefusal } from '../store/operations.js'
-import { AUTHENTICATED, CREATED_AT, PERSISTENT, SEALED } from '../store/record.js'
+import { AUTHENTICATED, CREATED_AT, SEALED } from '../store/record.js'
 import type { Bound, LoadedRecord, Operation, OperationResult, Settings, Write, Written } from '../store/store.js'
 import type { UserIndex } from '../users/user-index.js'
 import { Batch, creates, resultWhenGone, resultWithoutRecord } from './batch.js'
@@ -170,10 +170,8 @@ export class Persistence {
     this.#state.fields.load(loaded.fields)
     if (loaded.standing === 'superseded') this.#passOnSuccessor(loaded)
     else if (loaded.standing === 'due') this.#state.renewalDue = true
-    if (loaded.touched && loaded.fields.get(PERSISTENT) === '1') this.#state.persistent = true
     // A persistent cookie has to outlive the extension; one with an old signature has to outlive its key.
-    else if (!token.outdated && !(loaded.touched && this.#state.persistent)) return
-    if (loaded.standing !== 'superseded') this.#state.reissued = this.#state.secret
+    else if (token.outdated || (loaded.touched && this.#state.persistent)) this.#state.reissued = this.#state.secret
   }
 
   /** Everybody who still comes with the old secret is given the same successor. */
@@ -181,7 +179,6 @@ export class Persistence {
     const sealed = loaded.fields.get(SEALED)
     const successor = sealed === undefined ? undefined : open(this.#state.id!, this.#state.secret, sealed)
     if (successor === undefined) return
-    this.#state.persistent ||= loaded.fields.get(PERSISTENT) === '1'
     this.#state.reissued = successor
   }
 
@@ -209,7 +206,6 @@ export class Persistence {
       const sealed = await this.#state.instance.store.renew(this.#state.id!, this.#state.digest, digestOf(offered), seal(this.#state.id!, this.#state.secret, offered))
       const successor = sealed === undefined ? undefined : open(this.#state.id!, this.#state.secret, sealed)
       if (successor === undefined) return
-      this.#state.persistent ||= this.#state.loaded?.fields.get(PERSISTENT) === '1'
       this.#issueToken(successor)
     } catch (error) {
       this.#state.request.log.warn({ sessionId: this.#state.id, code: (error as { code?: string }).code }, 'the session secret could not be renewed; the next request will try again')
@@ -374,7 +370,7 @@ export class Persistence {
 
   /** Takes note that settings are stored. */
   #settle (settings: Settings): void {
-    if (settings.persistent === true) this.#state.persistent = this.#state.tokenDue = true
+    if (settings.persistent === true) this.#state.remembered = this.#state.tokenDue = true
     this.#state.ownIdleTimeout = settings.idleTimeout ?? this.#state.ownIdleTimeout
     this.#state.ownLifetime = settings.lifetime ?? this.#state.ownLifetime
     if (settings === this.#state.settings) this.#state.settings = undefined
@@ -445,7 +441,7 @@ export class Persistence {
   #issueToken (secret: string = this.#state.secret): void {
     if (this.#state.headersSent) return
     const { cookie, signer } = this.#state.instance
-    cookie.issue(this.#state.reply, signer.sign(this.#state.id!, secret), this.#state.persistent || this.#state.loaded?.fields.get(PERSISTENT) === '1' ? this.#state.clock.ttl / 1000 : undefined)
+    cookie.issue(this.#state.reply, signer.sign(this.#state.id!, secret), this.#state.persistent ? this.#state.clock.ttl / 1000 : undefined)
   }
 
   #clearCookie (): void {

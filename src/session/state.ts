@@ -5,7 +5,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SessionCookie } from '../cookie/cookie.js'
 import { digestOf, newId, newSecret, type TokenSigner } from '../cookie/token.js'
-import { SESSION_TTL } from '../store/record.js'
+import { PERSISTENT, SESSION_TTL } from '../store/record.js'
 import type { Bound, LoadedRecord, Rules, Settings, Store } from '../store/store.js'
 import { deviceLabel, networkOf } from '../users/device.js'
 import type { Member, UserIndex } from '../users/user-index.js'
@@ -64,7 +64,8 @@ export class SessionState {
   /** Idle timeout and lifetime of this session, seconds, where this request stored new ones. */
   ownIdleTimeout: number | undefined
   ownLifetime: number | undefined
-  persistent: boolean
+  /** This request had the cookie outlive the browser. */
+  remembered = false
   touch = false
   rotating = false
   ending = false
@@ -95,7 +96,6 @@ export class SessionState {
     this.request = request
     this.reply = reply
     this.route = route
-    this.persistent = instance.persistent
     this.fields = new Fields(instance.fieldRules)
   }
 
@@ -108,6 +108,11 @@ export class SessionState {
   get headersSent (): boolean {
     // The answer to a WebSocket upgrade is written by hand and takes no cookie.
     return this.reply.raw.headersSent || (this.request as { ws?: boolean }).ws === true
+  }
+
+  /** Whether the cookie outlives the browser. */
+  get persistent (): boolean {
+    return this.remembered || this.instance.persistent || this.loaded?.fields.get(PERSISTENT) === '1'
   }
 
   /** Seconds, as this request knows it. */
@@ -143,7 +148,7 @@ export class SessionState {
     this.createdAt = undefined
     this.fields = new Fields(this.instance.fieldRules)
     this.settings = this.ownIdleTimeout = this.ownLifetime = undefined
-    this.persistent = this.instance.persistent
+    this.remembered = false
     this.touch = this.rotating = this.ending = this.tokenDue = this.renewalDue = false
     this.replaced = this.reissued = this.member = this.authenticated = this.authenticatedAt = this.elevatedUntil = this.controller = undefined
   }

@@ -10,7 +10,7 @@ import type { RedisOption } from '../options.js'
 import { checkClient } from './client-check.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
-import { canWrite, isReadOnly, isRefusal, reasonOf, type Report } from './redis-health.js'
+import { canWrite, isReadOnly, isAccessDenied, reasonOf, type Report } from './redis-health.js'
 import type { Store } from './store.js'
 
 /** Opening a connection at boot may take this long, milliseconds: less than Fastify's own limit of 10 s. */
@@ -228,7 +228,7 @@ async function untilUsable (client: Redis | Cluster, prefix: string): Promise<vo
   const note = (error: Error & { lastNodeError?: Error }): void => {
     // A Cluster says only that it failed; why is in what its last node said.
     last = error.lastNodeError ?? error
-    if (isRefusal(reasonOf(last))) giveUp()
+    if (isAccessDenied(reasonOf(last))) giveUp()
   }
   let check: () => void = () => {}
   try {
@@ -257,7 +257,7 @@ async function untilUsable (client: Redis | Cluster, prefix: string): Promise<vo
 
 function bootProblem (reason: string): string {
   if (reason === 'READONLY') return 'this Redis is a replica (READONLY): connect to its master, or by redis+sentinel://'
-  if (isRefusal(reason)) return `Redis refused the user or password (${reason})`
+  if (isAccessDenied(reason)) return `Redis refused the user or password (${reason})`
   return `Redis could not be reached within ${CONNECT_LIMIT / 1000} s (${reason}). Start it, correct the address, set startup to lazy to boot without it, or use memory: to try things out`
 }
 

@@ -104,7 +104,7 @@ export class RedisHealth {
 
   /** Reports what is new. Of an absent Redis only that it refuses the credentials is: waiting will not help then. */
   #change (available: boolean, reason: string): void {
-    const known = available === this.#available && (available || reason === this.#reason || !isRefusal(reason))
+    const known = available === this.#available && (available || reason === this.#reason || !isAccessDenied(reason))
     if (known) return
     this.#available = available
     this.#reason = reason
@@ -166,7 +166,7 @@ export function reasonOf (error: Error | undefined): string {
 }
 
 /** Whether Redis refused who wants to connect, rather than what he wants: nothing that waiting will change. */
-export function isRefusal (reason: string): boolean {
+export function isAccessDenied (reason: string): boolean {
   return reason === 'WRONGPASS' || reason === 'NOAUTH' || reason === 'NOPERM'
 }
 

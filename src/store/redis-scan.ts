@@ -10,22 +10,34 @@ import { isId } from './record.js'
 const STEP = 100
 
 /**
- * The ids of all hashes under a prefix, of all masters where the client is a Cluster.
+ * The keys of all hashes under a prefix that are as long as a record's, of all masters where the client is a Cluster.
  *
- * @throws StoreUnavailableError where a node is away: what is answered is everything, or an error
+ * @param step how many keys Redis looks at in one go
+ * @param bound puts an answer of Redis within bounds. Default: it is waited for as long as the client does
  */
-export async function * scanIds (client: Redis | Cluster, prefix: string, timeout: number): AsyncGenerator<string[]> {
+export async function * scanKeys (client: Redis | Cluster, prefix: string, step: number, bound = <T>(answer: Promise<T>): Promise<T> => answer): AsyncGenerator<string[]> {
   const pattern = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}${'?'.repeat(22)}`
   for (const node of 'nodes' in client ? client.nodes('master') : [client]) {
     // ioredis connects the nodes of a Cluster when they are first used.
     if (node.status === 'wait') await node.connect().catch(() => {})
     let cursor = '0'
     do {
-      const [next, keys] = await inTime(timeout, node.scan(cursor, 'MATCH', pattern, 'COUNT', STEP, 'TYPE', 'hash'))
+      const [next, keys] = await bound(node.scan(cursor, 'MATCH', pattern, 'COUNT', step, 'TYPE', 'hash'))
       cursor = next
-      const ids = keys.map((key) => key.slice(prefix.length)).filter(isId)
-      if (ids.length > 0) yield ids
+      if (keys.length > 0) yield keys
     } while (cursor !== '0')
+  }
+}
+
+/**
+ * The ids of all hashes under a prefix, of all masters where the client is a Cluster.
+ *
+ * @throws StoreUnavailableError where a node is away: what is answered is everything, or an error
+ */
+export async function * scanIds (client: Redis | Cluster, prefix: string, timeout: number): AsyncGenerator<string[]> {
+  for await (const keys of scanKeys(client, prefix, STEP, (answer) => inTime(timeout, answer))) {
+    const ids = keys.map((key) => key.slice(prefix.length)).filter(isId)
+    if (ids.length > 0) yield ids
   }
 }
 
