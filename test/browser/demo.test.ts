@@ -250,6 +250,30 @@ visit('a stolen cookie is dead after a rotation', async (t, enter) => {
   await tab.shows('Page views', '2')
 })
 
+visit('a page that asked with the cookie of before a rotation is not told that its session ended', async (t, enter) => {
+  const tab = await (await enter()).open()
+  await tab.logIn('Ada', 60)
+  let announce = (): void => {}
+  const asked = new Promise<void>((resolve) => { announce = resolve })
+  // The answer to the rotation is on its way while the page asks how its session stands: with the old cookie, who is anonymous.
+  await tab.page.route('**/rotate', async route => {
+    const response = await route.fetch()
+    await asked
+    await route.fulfill({ response })
+  })
+  await tab.page.route('**/session', async route => {
+    await route.fulfill({ json: { authenticated: false, session: null } })
+    announce()
+  }, { times: 1 })
+  await tab.button('Rotate').click()
+  // The page was out of sight for a moment.
+  await tab.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+  await tab.told('New secret')
+  await tab.button('Count a page view').click()
+  await tab.shows('Page views', '2')
+  t.notOk(await tab.button('Start session').isVisible())
+})
+
 visit('the keyboard is enough', async (t, enter) => {
   const tab = await (await enter()).open()
   const { keyboard } = tab.page

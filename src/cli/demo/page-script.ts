@@ -20,10 +20,21 @@ export const SCRIPT = String.raw`
   let saying = 0
   let asked = 0          // requests so far: of two answers the one that was asked for later counts
   let applied = 0
+  const changes = new Set()  // answers under way that may bring another cookie
 
   // --- Requests ---------------------------------------------------------------------------------------------------
 
   async function ask (method, path, form) {
+    const answer = send(method, path, form)
+    if (method === 'POST') {
+      changes.add(answer)
+      answer.then(function () { changes.delete(answer) })
+    }
+    return answer
+  }
+
+  /** Never fails: where there is no answer, that is the answer. */
+  async function send (method, path, form) {
     const number = ++asked
     let response, body
     try {
@@ -50,9 +61,18 @@ export const SCRIPT = String.raw`
     return answer.ok
   }
 
-  /** Asks how the session stands, which does not keep it alive. */
+  /** How the session stands, which does not keep it alive. */
+  async function standing () {
+    const answer = await ask('GET', '/session')
+    if (!shown || !answer.ok || answer.body.authenticated) return answer
+    // It may have been asked with a cookie that was being replaced. When that is over, what is said counts.
+    await Promise.all(changes)
+    return ask('GET', '/session')
+  }
+
+  /** Shows how the session stands. */
   async function look () {
-    apply(await ask('GET', '/session'))
+    apply(await standing())
     if (!shown) return
     listen()
     await readRecord()
@@ -122,7 +142,7 @@ export const SCRIPT = String.raw`
   /** The store decides what has expired. Another tab may have used the session, so it is asked before the page says so. */
   async function confirmEnd () {
     const ttl = shown.configured_ttl
-    const answer = await ask('GET', '/session')
+    const answer = await standing()
     if (!answer.ok || answer.body.authenticated) {
       apply(answer)
       // The last milliseconds, or a server that is away: ask again, without haste.
@@ -164,7 +184,7 @@ export const SCRIPT = String.raw`
   async function hearEnd (reason) {
     stopListening()
     // A log-in in another tab ends the session too, and starts one for all tabs. Where there is none, the cookie goes.
-    const answer = await ask('GET', '/session')
+    const answer = await standing()
     if (!answer.ok || answer.body.authenticated) apply(answer)
     else if (shown) {
       end(reason === 'ended' ? 'You were signed out from another device.'
@@ -250,7 +270,7 @@ export const SCRIPT = String.raw`
     }
     const result = kept + ' of ' + FIELDS + ' fields are in the record' + (kept === FIELDS ? ': none was lost.' : '.')
     byId('parallel-result').textContent = result
-    apply(await ask('GET', '/session'))
+    apply(await standing())
     say(result)
   }
 
