@@ -71,10 +71,11 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
  */
 export async function connectAlone (url: string, timeout: number, prefix: string): Promise<Redis | Cluster> {
   const client = openClient(url, timeout)
+  // A program that is about to end waits for no reconnection, and a new connection would keep it alive.
+  dismissed.add(client)
   try {
     await untilUsable(client, prefix)
     if (client instanceof Cluster) await connectNodes(client)
-    // A program that is about to end waits for no reconnection: a timer for one would keep it alive.
     else client.options.retryStrategy = () => null
     return client
   } catch (error) {
@@ -128,7 +129,7 @@ function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeo
   }))
 }
 
-/** Clients that shall not connect any more. */
+/** Clients that shall not be connected again when they end. */
 const dismissed = new WeakSet<Redis | Cluster>()
 
 function listened<Client extends Redis | Cluster> (client: Client): Client {

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import type { FastifyInstance } from 'fastify'
+import { connectAlone } from '../../src/store/connect.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { Browser } from '../support/browser.js'
 import { startCluster } from '../support/redis-cluster.js'
@@ -43,6 +45,21 @@ test('redis+sentinel:// finds the master, and the new one after a failover, with
   await until('sessions are served again', 15_000, async () => (await browser.get('/')).statusCode === 200)
   await use(t, app)
   t.ok(lines.some(({ msg }) => msg === 'the session store is available again'))
+})
+
+test('a connection of a program that is about to end stays closed, so that the program does end', async (t) => {
+  const [redis, cluster] = await Promise.all([startRedis(), startCluster()])
+  t.teardown(() => Promise.all([redis.stop(), cluster.stop()]))
+  for (const url of [redis.url, cluster.url]) {
+    const client = await connectAlone(url, 1000, 'session:')
+    const states: string[] = []
+    for (const state of ['connecting', 'end']) client.on(state, () => { states.push(state) })
+    client.disconnect()
+    await until('it is closed', 5000, () => states.includes('end'))
+    // Several times as long as an app's connection waits before it tries again.
+    await sleep(500)
+    t.strictSame(states, ['end'], url)
+  }
 })
 
 test('a URL with user, password and database is understood; credentials never reach an error', async (t) => {
