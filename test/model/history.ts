@@ -39,6 +39,8 @@ export interface History {
   /** The session that all clients begin with. */
   readonly token: string
   readonly fields: Readonly<Record<string, Json>>
+  /** How often that session could not be created: a record may be there all the same, and nobody was told of it. */
+  readonly failures?: number
   readonly events: readonly Event[]
   readonly losses?: readonly Loss[]
   readonly remains?: Remains
@@ -177,7 +179,7 @@ function keyOf (state: State): string {
 }
 
 /** A history as operations on those fields that are seen. */
-function project ({ token, fields, events, fence, losses = [], remains }: History, sees: (field: string) => boolean): { initial: State, operations: Array<Operation<State>> } {
+function project ({ token, fields, events, fence, losses = [], remains, failures = 0 }: History, sees: (field: string) => boolean): { initial: State, operations: Array<Operation<State>> } {
   const only = (fields: Fields): Fields => Object.fromEntries(Object.entries(fields).filter(([name]) => sees(name)))
   const successors = new Set(events.filter(({ action, answer, token }) => action.type !== 'rotate' && isSuccessor(token, answer.cookie)).map(({ answer }) => answer.cookie!))
   // Where nothing rotated, everybody who came with a token of this record was given it by a renewal.
@@ -187,16 +189,16 @@ function project ({ token, fields, events, fence, losses = [], remains }: Histor
     ...events.flatMap((event) => operationsOf(event, fence, sees, only)),
     ...losses.map((loss): Operation<State> => ({ ...loss, optional: false, apply: () => ({}), toString: () => 'everything is lost' }))
   ]
-  if (remains !== undefined) operations.push(remaining(remains, events, token))
+  if (remains !== undefined) operations.push(remaining(remains, events, token, failures))
   return { initial, operations }
 }
 
 /** The records that are there in the end are those that should be. */
-function remaining (remains: Remains, events: readonly Event[], token: string): Operation<State> {
+function remaining (remains: Remains, events: readonly Event[], token: string, failures: number): Operation<State> {
   const known = new Set([token, ...events.flatMap(({ answer: { cookie } }) => cookie === undefined || cookie === '' ? [] : [cookie])].map(idOf))
   const ids = remains.ids.filter((id) => known.has(id)).sort()
   const strangers = remains.ids.length - ids.length
-  const failed = events.filter((event) => event.action.type === 'regenerate' && outcomeOf(event) !== 'done').length
+  const failed = failures + events.filter((event) => event.action.type === 'regenerate' && outcomeOf(event) !== 'done').length
   hold('I13', strangers <= failed, () => `${strangers} records that no cookie names`)
   return {
     invoke: remains.at,

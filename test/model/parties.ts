@@ -110,7 +110,8 @@ export interface Arena {
 export async function play (party: Party, arena: Arena, begin: (token: string) => Promise<void> = async () => {}): Promise<History> {
   const first = new Client()
   // Under faults, a slow machine may need more than one attempt.
-  for (let attempt = 0; first.token === undefined && attempt < 10; attempt++) {
+  let attempt = 0
+  for (; first.token === undefined && attempt < 10; attempt++) {
     const { status } = await arena.run(first.send(arena.servers[0]!, { steps: [['assign', FIELDS]] }))
     hold('I16', status === 200 || status === 503, () => `the first request was answered ${status}`)
   }
@@ -131,5 +132,5 @@ export async function play (party: Party, arena: Arena, begin: (token: string) =
     }
   })))
   const ids = await arena.remains()
-  return { token, fields: FIELDS, events, fence: arena.fence, remains: { at: arena.now(), ids }, ...(arena.losses !== undefined && { losses: arena.losses }) }
+  return { token, fields: FIELDS, failures: attempt - 1, events, fence: arena.fence, remains: { at: arena.now(), ids }, ...(arena.losses !== undefined && { losses: arena.losses }) }
 }

@@ -63,11 +63,15 @@ export const SCRIPT = String.raw`
 
   /** How the session stands, which does not keep it alive. */
   async function standing () {
-    const answer = await ask('GET', '/session')
-    if (!shown || !answer.ok || answer.body.authenticated) return answer
-    // It may have been asked with a cookie that was being replaced. When that is over, what is said counts.
-    await Promise.all(changes)
-    return ask('GET', '/session')
+    let answer
+    // It may be asked with a cookie that is being replaced, by this tab or by another one. What is said after that counts.
+    for (const pause of [0, 0, 300]) {
+      if (pause > 0) await new Promise(function (resolve) { setTimeout(resolve, pause) })
+      answer = await ask('GET', '/session')
+      if (!shown || !answer.ok || answer.body.authenticated) break
+      await Promise.all(changes)
+    }
+    return answer
   }
 
   /** Shows how the session stands. */
