@@ -47,12 +47,19 @@ export interface SessionEvents {
    * of the secrets. `duplicate`: several cookies of that name came (cookie tossing).
    */
   rejected: InstanceEvent & { readonly reason: 'malformed' | 'signature' | 'duplicate' }
-  /** The store failed. `code` is the error's, `SESSION_STORE_UNAVAILABLE` or `SESSION_RECORD_INVALID`; `message` says more. */
-  'store-error': SessionEvent & { readonly operation: StoreOperation, readonly code: string, readonly message: string }
+  /**
+   * The store failed. `code` is the error's, `SESSION_STORE_UNAVAILABLE` or `SESSION_RECORD_INVALID`; `message` says more.
+   * `id` is missing where the operation was not about one session.
+   */
+  'store-error': Omit<SessionEvent, 'id'> & { readonly id: string | undefined, readonly operation: StoreOperation, readonly code: string, readonly message: string }
 }
 
-/** The store's operations, as `store-error` names them. */
-export type StoreOperation = 'load' | 'create' | 'write' | 'read' | 'renew' | 'destroy' | 'inspect'
+/**
+ * The store's operations, as `store-error` names them: on a record, on the list of a user's sessions (`announce`, `leave`,
+ * `entries`), and on many records (`describe`, `scan`).
+ */
+export type StoreOperation = 'load' | 'create' | 'write' | 'read' | 'stands' | 'renew' | 'destroy' | 'inspect' |
+  'announce' | 'leave' | 'entries' | 'describe' | 'scan'
 
 /** One channel, with the type of its messages. */
 interface TypedChannel<Message> {

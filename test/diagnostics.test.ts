@@ -3,7 +3,12 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
+import { newId } from '../src/cookie/token.js'
 import { channels, type SessionEvents } from '../src/diagnostics.js'
+import { RedisStore } from '../src/store/redis.js'
+import { WatchedStore } from '../src/store/watched.js'
+import { delta, RULES, set } from './contract/kit.js'
+import { ready } from './contract/redis-subject.js'
 import { makeApp, onEveryStore, SECRET } from './support/app.js'
 import { Browser, Gate } from './support/browser.js'
 import { startRedis } from './support/redis-process.js'
@@ -174,6 +179,35 @@ test('failures of the store are published with their operation and code', async 
   t.match(errors.at(-1), { operation: 'load', code: 'SESSION_RECORD_INVALID' })
 })
 
+test('whatever the store is asked for, its failure is published', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const store = new WatchedStore(new RedisStore(await ready(redis.client()), { timeout: 50 }), 'staff')
+  const id = newId()
+  const operations: ReadonlyArray<[name: string, id: string | undefined, run: () => Promise<unknown>]> = [
+    ['load', id, () => store.load(id, 'digest', true, RULES)],
+    ['create', id, () => store.create(id, 'digest', delta([set('a', '1')]), RULES)],
+    ['write', id, () => store.write(id, 'digest', delta([set('a', '1')]), RULES)],
+    ['read', id, () => store.read(id, 'digest', ['a'])],
+    ['stands', id, () => store.stands(id, 'digest')],
+    ['renew', id, () => store.renew(id, 'digest', 'next', 'sealed')],
+    ['destroy', id, () => store.destroy(id)],
+    ['destroy', id, () => store.end(id)],
+    ['inspect', id, () => store.inspect(id)],
+    ['announce', id, () => store.announce('andrew', { id, ticket: undefined, lasts: 1000, keep: 1000, since: undefined, limit: undefined, replaces: undefined })],
+    ['leave', undefined, () => store.leave('andrew', [{ id, ticket: 'ticket' }])],
+    ['entries', undefined, () => store.entries('andrew')],
+    ['describe', undefined, () => store.describe([id])],
+    ['scan', undefined, () => store.scan().next()]
+  ]
+  const messages = listen(t)
+  await redis.kill()
+  for (const [operation, about, run] of operations) {
+    await t.rejects(run(), { code: 'SESSION_STORE_UNAVAILABLE' }, operation)
+    t.match(messages.splice(0), [{ event: 'store-error', instance: 'staff', id: about, operation, code: 'SESSION_STORE_UNAVAILABLE' }], operation)
+  }
+})
+
 test('messages say which instance, how long it took, and nothing secret', async (t) => {
   await onEveryStore(t, async (t, { redis }) => {
     const messages = listen(t)
@@ -197,7 +231,7 @@ test('messages say which instance, how long it took, and nothing secret', async 
     t.ok(messages.length > 20)
     for (const message of messages) {
       t.equal(message.instance, 'staff')
-      if (message.event !== 'rejected') t.ok(/^[\w-]{22}$/.test(message.id) && message.duration >= 0 && message.duration < 1000, message.event)
+      if (message.event !== 'rejected') t.ok(/^[\w-]{22}$/.test(message.id ?? '') && message.duration >= 0 && message.duration < 1000, message.event)
     }
   })
 })

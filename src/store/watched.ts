@@ -68,7 +68,7 @@ export class WatchedStore implements Store {
   }
 
   stands (id: string, digest: string): Promise<boolean> {
-    return this.#store.stands(id, digest)
+    return this.#attempt('stands', id, () => this.#store.stands(id, digest))
   }
 
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
@@ -98,23 +98,32 @@ export class WatchedStore implements Store {
   }
 
   announce (user: string, announcement: Announcement): Promise<Announced> {
-    return this.#store.announce(user, announcement)
+    return this.#attempt('announce', announcement.id, () => this.#store.announce(user, announcement))
   }
 
   leave (user: string, entries: ReadonlyArray<Pick<Entry, 'id' | 'ticket'>>): Promise<void> {
-    return this.#store.leave(user, entries)
+    return this.#attempt('leave', undefined, () => this.#store.leave(user, entries))
   }
 
   entries (user: string, ending?: { except: string | undefined, keep: number }): Promise<UserList> {
-    return this.#store.entries(user, ending)
+    return this.#attempt('entries', undefined, () => this.#store.entries(user, ending))
   }
 
   describe (ids: readonly string[]): Promise<Array<Description | undefined>> {
-    return this.#store.describe(ids)
+    return this.#attempt('describe', undefined, () => this.#store.describe(ids))
   }
 
-  scan (): AsyncIterable<string[]> {
-    return this.#store.scan()
+  async * scan (): AsyncGenerator<string[]> {
+    let begin = performance.now()
+    try {
+      for await (const ids of this.#store.scan()) {
+        yield ids
+        begin = performance.now()
+      }
+    } catch (error) {
+      this.#report('scan', undefined, begin, error)
+      throw error
+    }
   }
 
   subscribe (listener: EndListener): Subscription {
@@ -122,8 +131,7 @@ export class WatchedStore implements Store {
   }
 
   inspect (id: string): Promise<RawRecord | undefined> {
-    if (!channels.storeError.hasSubscribers) return this.#store.inspect(id)
-    return this.#watch('inspect', id, () => this.#store.inspect(id), () => {})
+    return this.#attempt('inspect', id, () => this.#store.inspect(id))
   }
 
   status (): StoreStatus {
@@ -134,21 +142,27 @@ export class WatchedStore implements Store {
     return this.#store.close()
   }
 
-  /** Times an operation, and has its outcome or its failure published. */
+  /** Times an operation on a session, and has its outcome or its failure published. */
   async #watch<T> (operation: StoreOperation, id: string, run: () => Promise<T>, publish: (result: T, event: SessionEvent) => void): Promise<T> {
     const begin = performance.now()
-    const event = (): SessionEvent => ({ instance: this.#instance, id, duration: performance.now() - begin })
-    let result: T
-    try {
-      result = await run()
-    } catch (error) {
-      // Any other error is a refusal, of an unusable name for instance: the store is fine.
-      if (error instanceof StoreUnavailableError || error instanceof RecordError) {
-        channels.storeError.publish({ ...event(), operation, code: error.code, message: error.message })
-      }
-      throw error
-    }
-    publish(result, event())
+    const result = await this.#attempt(operation, id, run)
+    publish(result, { instance: this.#instance, id, duration: performance.now() - begin })
     return result
+  }
+
+  /** Has the failure of an operation published. */
+  #attempt<T> (operation: StoreOperation, id: string | undefined, run: () => Promise<T>): Promise<T> {
+    if (!channels.storeError.hasSubscribers) return run()
+    const begin = performance.now()
+    return run().catch((error: Error) => {
+      this.#report(operation, id, begin, error)
+      throw error
+    })
+  }
+
+  #report (operation: StoreOperation, id: string | undefined, begin: number, error: unknown): void {
+    // Any other error is a refusal, of an unusable name for instance: the store is fine.
+    if (!(error instanceof StoreUnavailableError || error instanceof RecordError)) return
+    channels.storeError.publish({ instance: this.#instance, id, duration: performance.now() - begin, operation, code: error.code, message: error.message })
   }
 }
