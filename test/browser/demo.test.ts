@@ -15,7 +15,11 @@ const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile:
 tap.setTimeout(300_000)
 
 const redis = await startRedis()
-const demos = { redis: new CliProcess(['demo', '--port', '0', '--redis', redis.url]), memory: new CliProcess(['demo', '--port', '0', '--redis', 'memory:']) }
+const demos = {
+  // Beside a browser, Redis may have to wait for its turn.
+  redis: new CliProcess(['demo', '--port', '0', '--redis', redis.url], { SESSION_TIMEOUT: '2000' }),
+  memory: new CliProcess(['demo', '--port', '0', '--redis', 'memory:'])
+}
 const browser: Browser = await launchChromium()
 tap.teardown(async () => {
   await browser.close()

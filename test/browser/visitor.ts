@@ -4,7 +4,7 @@ import axe, { type AxeResults } from 'axe-core'
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
 
 /** Everything that is waited for has to come within this, milliseconds. */
-const LIMIT = 10_000
+const LIMIT = 20_000
 
 /** A page of the demo, and what can be done and seen there, by the words that people see. */
 export class Tab {
