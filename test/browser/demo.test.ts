@@ -11,9 +11,6 @@ import { Visitor, type Tab } from './visitor.js'
 const NOTICE = 5000
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 
-// One browser for all of it, which takes its time where the machine is busy.
-tap.setTimeout(300_000)
-
 const redis = await startRedis()
 const demos = {
   // Beside a browser, Redis may have to wait for its turn.
