@@ -50,8 +50,8 @@ export async function checkRedis (connection: Connection, context: Context, repo
     if (info === undefined) report({ name: `version, memory, persistence${at}`, result: 'warning', detail: 'unknown: this user may not run INFO' })
     else for (const check of [checkVersion(info), checkEviction(info), checkPersistence(info), checkReplicas(info)]) report({ ...check, name: check.name + at })
     report(await checkClock(node, at))
+    report(await checkRights(node, connection.prefix, at))
   }
-  report(await checkRights(connection))
   report(await checkScripts(connection))
   report(await checkRecords(connection, context))
 }
@@ -128,10 +128,11 @@ async function checkClock (node: Redis, at: string): Promise<Check> {
 
 /**
  * Every command that the scripts use, on a key of its own. Whatever a user may not run in a script is also refused here,
- * where the answer names it.
+ * where the answer names it. Each node of a Cluster has users of its own; it looks at their rights before it says that
+ * another one has the key.
  */
-async function checkRights ({ client, prefix }: Connection): Promise<Check> {
-  const name = 'rights'
+async function checkRights (node: Redis, prefix: string, at: string): Promise<Check> {
+  const name = `rights${at}`
   const key = prefix + newId()
   const list = `${prefix}@user:${newId()}`
   const commands: string[][] = [
@@ -144,11 +145,11 @@ async function checkRights ({ client, prefix }: Connection): Promise<Check> {
   const refused: string[] = []
   for (const [command, ...args] of commands) {
     try {
-      if (command === 'SUBSCRIBE') await subscribe(client, args[0]!)
-      else await client.call(command!, ...args)
+      if (command === 'SUBSCRIBE') await subscribe(node, args[0]!)
+      else await node.call(command!, ...args)
     } catch (error) {
       const { message } = error as Error
-      if (message.startsWith('NOSCRIPT')) continue
+      if (/^(?:NOSCRIPT|MOVED) /.test(message)) continue
       if (!message.startsWith('NOPERM')) throw error
       if (/\bkey/.test(message) && !message.includes('command')) return { name, result: 'problem', detail: `this user may not touch keys under ${prefix}; allow ~${prefix}*` }
       if (/\bchannel/.test(message) && !message.includes('command')) return { name, result: 'problem', detail: `this user may not use channels under ${prefix}; allow &${prefix}*` }
@@ -160,8 +161,7 @@ async function checkRights ({ client, prefix }: Connection): Promise<Check> {
 }
 
 /** On a connection of its own, because one that has subscribed takes no other commands. */
-async function subscribe (client: Redis | Cluster, channel: string): Promise<void> {
-  const node = client instanceof Cluster ? client.nodes('master')[0]! : client
+async function subscribe (node: Redis, channel: string): Promise<void> {
   const other = node.duplicate({ enableOfflineQueue: true })
   other.on('error', () => {})
   try {

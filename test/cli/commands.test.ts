@@ -163,6 +163,15 @@ test('stats on a Cluster counts every master\'s sessions', async (t) => {
   t.ok([199, 200].includes((JSON.parse(counted.out) as { sessions: number }).sessions))
   t.ok([199, 200].includes(listed.out.trim().split('\n').length))
   t.match((JSON.parse(checked.out) as { checks: Array<{ name: string }> }).checks.filter(({ name }) => name.startsWith('version of ')).length, 3)
+
+  // Every node has users of its own.
+  const node = cluster.nodes[1]!
+  await node.ask('ACL', 'SETUSER', 'default', '-zcard')
+  const { code, found } = await doctorHere(env)
+  t.equal(code, 3)
+  t.strictSame(Object.entries(found).filter(([name, text]) => name.startsWith('rights') && !text.startsWith('ok')), [
+    [`rights of ${node.host}:${node.port}`, 'problem: this user may not run zcard; allow +zcard']
+  ])
 })
 
 /** The same in this process, for checks that would need many. */
