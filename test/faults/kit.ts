@@ -1,4 +1,5 @@
 /** What the tests of faults share: an app's routes, and what an answer has to look like while Redis cannot be used. */
+import { once } from 'node:events'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
 import { Browser, setCookies } from '../support/browser.js'
@@ -11,6 +12,11 @@ export function routes (app: FastifyInstance): void {
   app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
   app.get('/incr', async ({ session }: any) => ({ n: await session.live.n.incr() }))
   app.get('/logout', async ({ session }: any) => { await session.destroy(); return {} })
+  // Answers when the session ends.
+  app.get('/wait', { config: { session: { touch: false } } }, async ({ session: { signal } }: any) => {
+    if (!signal.aborted) await once(signal, 'abort')
+    return { reason: signal.reason.reason }
+  })
   app.get('/plain', async () => ({ plain: true }))
   app.get('/status', { config: { session: false } }, async () => ({ status: app.sessions.status() }))
 }

@@ -1,4 +1,5 @@
 /** A group under Sentinels loses its master, in every way, under traffic. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { idOf, routes, sessions, unavailable } from './kit.js'
 import { makeApp } from '../support/app.js'
@@ -9,18 +10,21 @@ import { until } from '../support/until.js'
 
 /** A Sentinel takes a master for dead after 1 s; on a busy machine it may take several attempts to promote another. */
 const OUTAGE = 25_000
+/** A subscription may have to notice that its server is gone, and connect to another one. */
+const HEARD = 10_000
 
 test('a group under Sentinels', async (t) => {
   const group: SentinelGroup = await startSentinelGroup()
   t.teardown(() => group.stop())
-  const app = await makeApp(t, { redis: group.url }, routes)
+  const [app, other] = await Promise.all([makeApp(t, { redis: group.url }, routes), makeApp(t, { redis: group.url }, routes)])
 
   for (const [kind, what] of [['ask', 'planned failover'], ['freeze', 'frozen master, which comes back'], ['crash', 'killed master']] as Array<[FailoverKind, string]>) {
-    await t.test(`${what}: 503 for a while and no hang, what was told as done is there, and it heals by itself`, async (t) => {
+    await t.test(`${what}: 503 for a while and no hang, the logout of before holds, open connections hear of the next one, and it heals by itself`, async (t) => {
       await group.settled()
       await until('in use', 5000, async () => (await new Browser(app).get('/set?a=1')).statusCode === 200)
       const browsers = await sessions(app, 10)
-      const [leaver] = await sessions(app, 1)
+      const [leaver, watcher] = await sessions(app, 2)
+      const watched = watcher!.clone().json('/wait')
       const traffic = new Traffic(browsers, '/incr')
       await until('traffic', 5000, () => traffic.count(200) > 50)
       await leaver!.clone().json('/logout')
@@ -47,6 +51,8 @@ test('a group under Sentinels', async (t) => {
       const lost = await missing(traffic, browsers)
       t.comment(`${what}: ${traffic.count(503)} of ${traffic.outcomes.length} requests failed, over ${traffic.outage.toFixed()} ms; ${lost} of ${traffic.count(200)} increments told as done are lost`)
       t.strictSame(await leaver!.json('/'), {}, 'the logout holds')
+      await until('the other process is served', OUTAGE, async () => (await watcher!.clone(other).get('/logout')).statusCode === 200)
+      t.match(await Promise.race([watched, sleep(HEARD)]), { reason: /^(?:destroyed|ended)$/ }, 'an open connection hears of a logout in another process')
     })
   }
 
