@@ -37,7 +37,7 @@ test('required and not to be had: an error within the bound that says what to do
     t.match(error, { code: 'SESSION_OPTION_INVALID', message })
     t.notMatch(error.stack, 'pa55word')
   }))
-  t.ok(performance.now() - begin < 7000)
+  t.ok(performance.now() - begin < 9500, 'before Fastify itself gives up')
   t.strictSame(['error', 'close', 'ready', 'end'].map((event) => given.listenerCount(event)), [1, 0, 0, 0], 'nobody listens any more')
   await away.restart()
   t.equal(await given.ping(), 'PONG', 'it goes on connecting')

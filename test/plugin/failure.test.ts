@@ -21,7 +21,7 @@ test('Redis away: 503 at once with Retry-After, cookie untouched, anonymous requ
   const redis = await startRedis()
   t.teardown(() => redis.stop())
   const lines: Lines = []
-  const app = await makeApp(t, { redis: redis.url, lines }, routes)
+  const app = await makeApp(t, { redis: redis.url, lines, timeout: 5000 }, routes)
   const browser = new Browser(app)
   await browser.get('/set?a=1')
   await redis.kill()
@@ -35,7 +35,7 @@ test('Redis away: 503 at once with Retry-After, cookie untouched, anonymous requ
     t.match(response.headers['retry-after'], /^[123]$/)
     t.equal(response.headers['cache-control'], 'no-store')
     t.strictSame(setCookies(response), [], 'the cookie is left alone')
-    t.ok(took < 100, `${url} took ${Math.round(took)} ms`)
+    t.ok(took < 1000, `${url}: at once, not when its time is over: ${Math.round(took)} ms`)
   }
   const anonymous = new Browser(app)
   t.strictSame(await anonymous.json('/'), { data: {}, isNew: true })
@@ -63,7 +63,7 @@ test('Redis frozen: 503 within the budget, and what was told to have failed neve
   const responses = await Promise.all([browser.get('/'), browser.get('/set?a=zombie'), browser.clone().get('/live')])
   const took = performance.now() - begin
   t.strictSame(responses.map(({ statusCode }) => statusCode), [503, 503, 503])
-  t.ok(took < 600, `took ${Math.round(took)} ms`)
+  t.ok(took < 1000, `took ${Math.round(took)} ms`)
   redis.thaw()
   await until('it answers again', 5000, async () => (await browser.get('/')).statusCode === 200)
   t.equal((await browser.get('/set?a=after')).statusCode, 200)
