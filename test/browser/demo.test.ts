@@ -443,6 +443,23 @@ visit('Redis that does not answer, and then does', async (t, enter) => {
   t.equal(await visitor.cookie(), cookie)
 })
 
+visit('what went wrong last is not covered by what went well before', async (t, enter) => {
+  const tab = await (await enter()).open()
+  await tab.logIn('Ada', 60)
+  await tab.told('Session started.')
+  const said = await tab.page.evaluateHandle(() => {
+    const texts: string[] = []
+    const status = document.querySelector('[role=status]')!
+    new MutationObserver(() => texts.push(status.textContent)).observe(status, { childList: true })
+    return texts
+  })
+  await tab.page.route('**/record', route => route.abort())
+  await tab.button('Count a page view').click()
+  await tab.told('The server does not answer.')
+  await tab.shows('Page views', '2')
+  t.notOk((await said.jsonValue()).some(text => text.startsWith('Page views')))
+})
+
 tap.test('a server that has gone', async t => {
   const demo = new CliProcess(['demo', '--port', '0'])
   t.teardown(() => { demo.kill() })
@@ -450,6 +467,7 @@ tap.test('a server that has gone', async t => {
   t.teardown(() => visitor.context.close())
   const tab = await visitor.open()
   await tab.logIn('Ada', 60)
+  await tab.told('Session started.')
   demo.kill()
   await tab.button('Count a page view').click()
   await tab.told('The server does not answer.')

@@ -366,16 +366,15 @@ export const SCRIPT = String.raw`
   async function change (path, form, done) {
     const answer = await ask('POST', path, form)
     if (!apply(answer)) return
-    await readRecord()
-    say(done(answer.body))
+    // Where that failed, it has been said.
+    if (await readRecord()) say(done(answer.body))
   }
 
   onSubmit('start', async function () {
     const answer = await ask('POST', '/login', { username: byId('username').value, ttl: byId('ttl').value })
     if (!apply(answer)) return
     byId('in-title').focus()
-    await readRecord()
-    say('Session started. Unused, it ends in ' + seconds(answer.body.configured_ttl) + '.')
+    if (await readRecord()) say('Session started. Unused, it ends in ' + seconds(answer.body.configured_ttl) + '.')
   })
 
   onSubmit('change', function () {
