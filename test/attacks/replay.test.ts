@@ -78,10 +78,10 @@ const ENDS: Record<string, { options?: object, end: (browser: Browser, app: Fast
   regeneration: { end: (browser) => browser.get('/login') },
   'regeneration without data': { end: (browser) => browser.get('/emptied') },
   rotation: { end: (browser) => browser.get('/rotate') },
-  'idle timeout': { options: { idleTimeout: 1, touchInterval: 0 }, end: () => sleep(1100) },
+  'idle timeout': { options: { idleTimeout: 3, touchInterval: 0 }, end: () => sleep(3100) },
   lifetime: {
-    options: { idleTimeout: 1, lifetime: 1.2, touchInterval: 0 },
-    end: async (browser) => { await until('it ended, however busy', 4000, async () => (await browser.clone().json('/')).isNew) }
+    options: { idleTimeout: 3, lifetime: 3.5, touchInterval: 0 },
+    end: async (browser) => { await until('it ended, however busy', 8000, async () => (await browser.clone().json('/')).isNew) }
   },
   'reuse of a renewed secret': {
     options: { rotateEvery: 0.1, rotateGrace: 0.05 },
