@@ -160,8 +160,9 @@ export class WatchedStore implements Store {
     })
   }
 
+  /** Publishes that the store failed, and nothing where it only refused. */
   #report (operation: StoreOperation, id: string | undefined, begin: number, error: unknown): void {
-    // Any other error is a refusal, of an unusable name for instance: the store is fine.
+    // A refusal, of an unusable name for instance, is any other error.
     if (!(error instanceof StoreUnavailableError || error instanceof RecordError)) return
     channels.storeError.publish({ instance: this.#instance, id, duration: performance.now() - begin, operation, code: error.code, message: error.message })
   }

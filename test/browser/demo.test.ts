@@ -109,14 +109,9 @@ visit('a shorter idle timeout, and the end that it brings', async (t, enter) => 
   await tab.told('The session now ends when it is not used for 2 s.')
   await tab.shows('Idle timeout', '2 s')
   t.ok(await redis.client().pttl(`session:${id}`) <= 2000)
-  const countdown = await tab.page.evaluateHandle(() => {
-    const texts: string[] = []
-    const left = document.getElementById('left')!
-    new MutationObserver(() => { texts.push(left.textContent) }).observe(left, { childList: true })
-    return texts
-  })
+  const countdown = await tab.textsOf('#left')
   await tab.told('The session expired: it was not used for 2 s.')
-  const seconds = (await countdown.jsonValue()).map(text => Number.parseFloat(text))
+  const seconds = (await countdown()).map(text => Number.parseFloat(text))
   t.ok(seconds.length > 2 && seconds.at(-1)! < 1 && seconds.every(left => left <= 2), 'the time left went down to its end')
   t.ok(await tab.section('Start a session').getByText('The session expired').isVisible(), 'that stays when the status line has gone')
   await tab.button('Start session').waitFor()
@@ -447,17 +442,12 @@ visit('what went wrong last is not covered by what went well before', async (t, 
   const tab = await (await enter()).open()
   await tab.logIn('Ada', 60)
   await tab.told('Session started.')
-  const said = await tab.page.evaluateHandle(() => {
-    const texts: string[] = []
-    const status = document.querySelector('[role=status]')!
-    new MutationObserver(() => texts.push(status.textContent)).observe(status, { childList: true })
-    return texts
-  })
+  const said = await tab.textsOf('[role=status]')
   await tab.page.route('**/record', route => route.abort())
   await tab.button('Count a page view').click()
   await tab.told('The server does not answer.')
   await tab.shows('Page views', '2')
-  t.notOk((await said.jsonValue()).some(text => text.startsWith('Page views')))
+  t.notOk((await said()).some(text => text.startsWith('Page views')))
 })
 
 tap.test('a server that has gone', async t => {

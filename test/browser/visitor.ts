@@ -56,6 +56,17 @@ export class Tab {
     await this.page.locator(`xpath=//dt[.=${JSON.stringify(name)}]/following-sibling::dd[1][.=${JSON.stringify(value)}]`).waitFor()
   }
 
+  /** Every text that an element shows from now on, once it is asked for. */
+  async textsOf (selector: string): Promise<() => Promise<string[]>> {
+    const texts = await this.page.evaluateHandle(selector => {
+      const shown: string[] = []
+      const element = document.querySelector(selector)!
+      new MutationObserver(() => { shown.push(element.textContent) }).observe(element, { childList: true })
+      return shown
+    }, selector)
+    return async () => await texts.jsonValue()
+  }
+
   /** Fills in the start form and sends it. */
   async logIn (name: string, seconds: number): Promise<void> {
     await this.field('Your name').fill(name)

@@ -52,7 +52,7 @@ test('a group under Sentinels', async (t) => {
       t.comment(`${what}: ${traffic.count(503)} of ${traffic.outcomes.length} requests failed, over ${traffic.outage.toFixed()} ms; ${lost} of ${traffic.count(200)} increments told as done are lost`)
       t.strictSame(await leaver!.json('/'), {}, 'the logout holds')
       await until('the other process is served', OUTAGE, async () => (await watcher!.clone(other).get('/logout')).statusCode === 200)
-      t.match(await Promise.race([watched, sleep(HEARD)]), { reason: /^(?:destroyed|ended)$/ }, 'an open connection hears of a logout in another process')
+      t.match(await Promise.race([watched, sleep(HEARD, undefined, { ref: false })]), { reason: /^(?:destroyed|ended)$/ }, 'an open connection hears of a logout in another process')
     })
   }
 
