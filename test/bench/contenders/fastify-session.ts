@@ -8,7 +8,7 @@ import { propertyRoutes } from './properties.js'
 import { rival, type CallbackStore } from './rivals.js'
 
 /** The store that its users write: GET, SET with an expiry, DEL. */
-function storeOn (redis: Redis): CallbackStore {
+export function storeOn (redis: Redis): CallbackStore {
   return {
     get (id, done) {
       redis.get(`sess:${id}`).then(text => done(null, text === null ? null : JSON.parse(text)), done)

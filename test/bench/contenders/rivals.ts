@@ -13,7 +13,7 @@ interface CookieOptions {
   path: string
 }
 
-interface SessionOptions {
+interface StoredOptions {
   secret: string
   store: object
   saveUninitialized: boolean
@@ -36,11 +36,13 @@ export interface KeyedSession {
 /** A request of Express under express-session. */
 export interface ExpressRequest {
   session: object
+  query: { field: string }
 }
 
 type ExpressHandler = (request: ExpressRequest, response: { json: (body: unknown) => void }, next: () => void) => void
 
 interface ExpressApp {
+  set: (setting: string, value: string) => void
   use: (handler: ExpressHandler) => void
   get: (path: string, handler: ExpressHandler) => void
   disable: (setting: string) => void
@@ -49,16 +51,24 @@ interface ExpressApp {
 
 interface NodeRedis {
   connect: () => Promise<unknown>
+  destroy: () => void
+  on: (event: 'error', listener: () => void) => void
+}
+
+interface NodeRedisOptions {
+  url: string
+  socket?: { socketTimeout: number }
 }
 
 interface Rivals {
-  '@fastify/session': { default: FastifyPluginCallback<SessionOptions> }
-  '@mgcrea/fastify-session': { default: FastifyPluginAsync<SessionOptions> }
+  '@fastify/session': { default: FastifyPluginCallback<StoredOptions> }
+  '@fastify/secure-session': { default: FastifyPluginCallback<{ secret: string, salt: string, cookie: CookieOptions }> }
+  '@mgcrea/fastify-session': { default: FastifyPluginAsync<StoredOptions> }
   '@mgcrea/fastify-session-redis-store': { RedisStore: new (options: { client: Redis, ttl: number }) => object }
   express: { default: () => ExpressApp }
-  'express-session': { default: (options: SessionOptions & { resave: boolean }) => ExpressHandler }
+  'express-session': { default: (options: StoredOptions & { resave: boolean }) => ExpressHandler }
   'connect-redis': { RedisStore: new (options: { client: NodeRedis, ttl: number }) => object }
-  redis: { createClient: (options: { url: string }) => NodeRedis }
+  redis: { createClient: (options: NodeRedisOptions) => NodeRedis }
 }
 
 /** Imports a rival; the type checker can't follow a name that is no literal, which is the point. */
