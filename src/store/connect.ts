@@ -17,6 +17,8 @@ import type { Store } from './store.js'
 const CONNECT_LIMIT = 5000
 /** Closing may take this long, milliseconds; then the socket is cut. */
 const CLOSE_LIMIT = 1000
+/** How often a Cluster is asked which node has which slots, milliseconds: often enough to follow a failover soon. */
+const SLOTS_REFRESH_INTERVAL = 1000
 /** A connection that was given up is tried again after this, milliseconds. */
 const RETRY_DELAY = 100
 const DEFAULT_URL = 'redis://localhost:6379'
@@ -117,7 +119,7 @@ function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeo
   const node: RedisOptions = { ...safe, ...parseCredentials(credentials), ...(tls === 's' && { tls: {} }) }
   if (kind === 'cluster') {
     if (name !== '') throw new OptionError('redis (SESSION_REDIS)', 'a Cluster has no databases: leave out what stands behind the hosts')
-    return listened(new Cluster(nodes(hosts, 6379), clusterOptions(node)))
+    return refreshed(listened(new Cluster(nodes(hosts, 6379), clusterOptions(node))))
   }
   if (name === '') throw new OptionError('redis (SESSION_REDIS)', 'redis+sentinel:// needs the name of the master: redis+sentinel://h1,h2/name')
   return listened(new Redis({
@@ -201,11 +203,25 @@ function clusterOptions (node: RedisOptions): ClusterOptions {
     enableOfflineQueue: false,
     // More than 0, and a command whose connection broke is sent again: increments would count twice.
     retryDelayOnFailover: 0,
-    slotsRefreshInterval: 1000,
+    slotsRefreshInterval: 0, // see `refreshed`
     scaleReads: 'master',
     clusterRetryStrategy: retryStrategy as (times: number) => number,
     redisOptions
   }
+}
+
+/**
+ * Has a Cluster ask for its slots now and then. ioredis 6.0.0 can do it by itself, but where it is closed while it asks, it
+ * begins anew, goes on for ever and keeps its process from ending.
+ */
+function refreshed (cluster: Cluster): Cluster {
+  let timer: NodeJS.Timeout | undefined
+  cluster.on('ready', () => {
+    clearInterval(timer)
+    timer = setInterval(() => { cluster.refreshSlotsCache() }, SLOTS_REFRESH_INTERVAL).unref()
+  })
+  cluster.on('close', () => { clearInterval(timer) })
+  return cluster
 }
 
 /**

@@ -7,6 +7,9 @@ import { Browser, setCookies } from '../support/browser.js'
 /** Milliseconds that a busy machine may add to what is promised. What would hang takes longer than that. */
 export const SLACK = 750
 
+/** The option `timeout` as it is by default, milliseconds; `makeApp` sets a longer one. */
+export const DEFAULT_TIMEOUT = 250
+
 export function routes (app: FastifyInstance): void {
   app.get('/', async ({ session }: any) => session.data())
   app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })

@@ -2,14 +2,12 @@
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { allUnavailable, idOf, routes, sessions, SLACK } from './kit.js'
+import { allUnavailable, DEFAULT_TIMEOUT, idOf, routes, sessions, SLACK } from './kit.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js'
 import { timed, Traffic } from '../support/traffic.js'
 import { until } from '../support/until.js'
-
-const TIMEOUT = 250
 
 /** A Redis behind a network that can be broken. */
 async function open (t: Test): Promise<{ redis: RedisProcess, proxy: TcpProxy }> {
@@ -131,17 +129,17 @@ test('a network that lets nothing through: 503 within the timeout, and nothing t
   const { redis, proxy } = await open(t)
   const look = redis.client()
   for (const direction of ['both', 'requests', 'replies'] as const) {
-    const app = await makeApp(t, { redis: proxy.url, timeout: TIMEOUT }, routes)
+    const app = await makeApp(t, { redis: proxy.url, timeout: DEFAULT_TIMEOUT }, routes)
     const [browser] = await sessions(app, 1)
     await browser!.json('/')
     proxy.pause(direction)
     const outcomes = await Promise.all(['/', '/set?a=1', '/incr'].map((url) => timed(browser!.clone(), url)))
     t.strictSame(outcomes.map(({ status }) => status), [503, 503, 503], direction)
-    t.ok(outcomes.every(({ took }) => took < TIMEOUT + SLACK), direction)
+    t.ok(outcomes.every(({ took }) => took < DEFAULT_TIMEOUT + SLACK), direction)
     t.equal(app.sessions.status(), 'down')
     const { sockets } = proxy.seen
     await until('the dead connection was given up', 5000, () => proxy.seen.sockets > sockets)
-    await allUnavailable(t, app, browser!.clone(), TIMEOUT)
+    await allUnavailable(t, app, browser!.clone(), DEFAULT_TIMEOUT)
     proxy.resume()
     await heals(app)
     t.strictSame(await browser!.json('/'), { user: '0' }, direction)

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { SECRET } from '../support/app.js'
+import { startCluster } from '../support/redis-cluster.js'
 import { startRedis } from '../support/redis-process.js'
 import { startServer, type ServerProcess } from '../support/server-process.js'
 import { until } from '../support/until.js'
@@ -70,6 +71,15 @@ test('SIGTERM while Redis is gone, frozen, or was never there: the process ends 
     }),
     endsIn(t, never, 'never there')
   ])
+})
+
+test('SIGTERM while no node of the Cluster answers: the process ends all the same', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.stop())
+  const server = await start(t, cluster.url)
+  for (const node of cluster.nodes) node.freeze()
+  await until('noticed', 10_000, async () => (await server.get('/set?user=andrew')).status === 503)
+  await endsIn(t, server, 'a frozen Cluster')
 })
 
 test('processes whose clocks are an hour off, this way and that, treat a session as one process', async (t) => {

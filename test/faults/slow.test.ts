@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { routes, sessions, SLACK, unavailable } from './kit.js'
+import { DEFAULT_TIMEOUT, routes, sessions, SLACK, unavailable } from './kit.js'
 import { created, delta, increment, newOwner, RULES, set } from '../contract/kit.js'
 import { ready, redisSubject } from '../contract/redis-subject.js'
 import { RedisStore } from '../../src/store/redis.js'
@@ -12,8 +12,6 @@ import { makeApp } from '../support/app.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
 import { timed } from '../support/traffic.js'
 import { until } from '../support/until.js'
-
-const TIMEOUT = 250
 
 async function open (t: Test): Promise<RedisProcess> {
   const redis = await startRedis()
@@ -45,16 +43,16 @@ for (const [what, stop, go] of [
 ] as const) {
   test(`${what}: 503 within the timeout, then at once, and a write that was given up happens never`, async (t) => {
     const redis = await open(t)
-    const app = await makeApp(t, { redis: redis.url, timeout: TIMEOUT }, routes)
+    const app = await makeApp(t, { redis: redis.url, timeout: DEFAULT_TIMEOUT }, routes)
     const [browser, leaver] = await sessions(app, 2)
     await Promise.all([browser!, leaver!].map(async (browser) => { await browser.json('/set?a=1'); await browser.json('/incr') }))
     await stop(redis)
     const first = await Promise.all(['/', '/set?a=late', '/incr'].map((url) => timed(browser!.clone(), url)))
     t.strictSame(first.map(({ status }) => status), [503, 503, 503])
-    t.ok(first.every(({ took }) => took < TIMEOUT + SLACK), `within ${Math.max(...first.map(({ took }) => took)).toFixed()} ms`)
+    t.ok(first.every(({ took }) => took < DEFAULT_TIMEOUT + SLACK), `within ${Math.max(...first.map(({ took }) => took)).toFixed()} ms`)
     const next = await timed(browser!.clone(), '/')
     t.equal(next.status, 503)
-    t.ok(next.took < TIMEOUT, `no more waiting: ${next.took.toFixed()} ms`)
+    t.ok(next.took < DEFAULT_TIMEOUT, `no more waiting: ${next.took.toFixed()} ms`)
     t.equal(app.sessions.status(), 'down')
     await go(redis)
     await until('it answers again', 5000, async () => (await browser!.get('/')).statusCode === 200)
@@ -68,7 +66,7 @@ for (const [what, stop, go] of [
 
 test('a handler that meets the freeze: what it did is not told as done, and not done later', async (t) => {
   const redis = await open(t)
-  const app = await makeApp(t, { redis: redis.url, timeout: TIMEOUT }, (app) => {
+  const app = await makeApp(t, { redis: redis.url, timeout: DEFAULT_TIMEOUT }, (app) => {
     routes(app)
     for (const [path, act] of Object.entries({
       save: async (session: any) => { session.a = 'late' },

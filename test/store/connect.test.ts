@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import type { FastifyInstance } from 'fastify'
+import type { Cluster } from 'ioredis'
 import { connectAlone } from '../../src/store/connect.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { Browser } from '../support/browser.js'
@@ -60,6 +62,25 @@ test('a connection of a program that is about to end stays closed, so that the p
     await sleep(500)
     t.strictSame(states, ['end'], url)
   }
+})
+
+test('a Cluster that is closed while it asks for the slots asks no more, so that its process ends', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.stop())
+  const client = await connectAlone(cluster.url, 1000, 'session:') as Cluster
+  const closed = once(client, 'end')
+  const ask = client.refreshSlotsCache.bind(client)
+  let asked = 0
+  client.refreshSlotsCache = (done) => {
+    asked++
+    ask(done)
+    client.disconnect()
+  }
+  await until('it asks for the slots, by itself', 5000, () => asked > 0)
+  await closed
+  // More than twice as long as it waits before it asks again.
+  await sleep(2500)
+  t.equal(asked, 1)
 })
 
 test('a URL with user, password and database is understood; credentials never reach an error', async (t) => {
