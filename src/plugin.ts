@@ -89,9 +89,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   }
 
   function getSession (this: FastifyRequest): PublicSession {
-    const session = sessionOf(this as Decorated)
-    session.view ??= sessionProxy(session)
-    return session.view
+    return viewOf(sessionOf(this as Decorated))
   }
 
   function setSession (this: FastifyRequest, value: unknown): void {
@@ -116,7 +114,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
         return
       }
       const session = sessionOf(request as Decorated)
-      session.view ??= sessionProxy(session)
+      viewOf(session)
       done(session.degraded ? new DegradedError() : refusalOf(rule, session.authentication))
     }
   }
@@ -255,6 +253,12 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     reply.header('retry-after', String(1 + Math.floor(Math.random() * 3)))
     reply.header('cache-control', 'no-store')
   }
+}
+
+/** What the application sees of a session. Once there is one, the answer depends on the cookie, and says so by `Vary`. */
+function viewOf (session: Session): PublicSession {
+  session.view ??= sessionProxy(session)
+  return session.view
 }
 
 /** Whether warnings go anywhere: of a logger that is off, or too quiet for them, all quiet methods are the same one. */
