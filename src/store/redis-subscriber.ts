@@ -42,8 +42,9 @@ export function subscribeToEnds (client: Redis | Cluster, channel: string, liste
     current.on('connect', () => { (current as unknown as { stream: { unref? (): void } }).stream.unref?.() })
     current.once('end', () => {
       clearTimeout(timer)
-      // Also after a connection that broke: only this ends the connections of a Sentinel client's failover detector.
-      current.disconnect()
+      // Only this ends the connections of a Sentinel client's failover detector. Elsewhere, disconnecting what is closed
+      // already would only keep the process for `disconnectTimeout`.
+      if (current.options.sentinels != null) current.disconnect()
       if (current === connection) again()
     })
     current.on('message', (_: string, message: string) => {

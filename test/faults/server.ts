@@ -41,7 +41,9 @@ app.get('/slow', async ({ session }) => {
   session.set('slow', 'done')
   return {}
 })
+// Open until the session ends, or the app closes.
 app.get('/events', async ({ session }, reply) => {
+  const { signal } = session
   await session.save()
   reply.hijack()
   reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -49,6 +51,7 @@ app.get('/events', async ({ session }, reply) => {
   console.log('events')
   const end = (): void => { reply.raw.end('data: bye\n\n') }
   streams.add(end)
+  signal.addEventListener('abort', end)
   reply.raw.on('close', () => { streams.delete(end) })
 })
 

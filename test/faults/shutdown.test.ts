@@ -57,8 +57,11 @@ test('SIGTERM while Redis is gone, frozen, or was never there: the process ends 
     start(t, 'redis+sentinel://127.0.0.1:1/mymaster', { SESSION_STARTUP: 'lazy' })
   ])
   const { cookies } = await stuck.get('/set?user=andrew')
-  const slow = stuck.get('/slow', cookies[0]!.split(';')[0]!)
+  const cookie = cookies[0]!.split(';')[0]!
+  const slow = stuck.get('/slow', cookie)
   await stuck.says('slow')
+  const events = stuck.get('/events', cookie)
+  await stuck.says('events')
   await redis.kill()
   frozen.freeze()
   await until('noticed', 5000, async () => (await gone.get('/set?user=andrew')).status === 503)
@@ -68,6 +71,7 @@ test('SIGTERM while Redis is gone, frozen, or was never there: the process ends 
       await stuck.says('closing')
       stuck.signal('SIGUSR2')
       t.equal((await slow).status, 503, 'and that request is told the truth')
+      t.equal((await events).body, 'data: begun\n\ndata: bye\n\n')
     }),
     endsIn(t, never, 'never there')
   ])
@@ -77,9 +81,13 @@ test('SIGTERM while no node of the Cluster answers: the process ends all the sam
   const cluster = await startCluster()
   t.teardown(() => cluster.stop())
   const server = await start(t, cluster.url)
+  const { cookies } = await server.get('/set?user=andrew')
+  const events = server.get('/events', cookies[0]!.split(';')[0]!)
+  await server.says('events')
   for (const node of cluster.nodes) node.freeze()
   await until('noticed', 10_000, async () => (await server.get('/set?user=andrew')).status === 503)
   await endsIn(t, server, 'a frozen Cluster')
+  t.equal((await events).body, 'data: begun\n\ndata: bye\n\n')
 })
 
 test('processes whose clocks are an hour off, this way and that, treat a session as one process', async (t) => {
