@@ -152,6 +152,29 @@ visit('two tabs are one session', async (t, enter) => {
   await two.button('Start session').waitFor()
 })
 
+visit('a tab that looks while the session ends tells why it ended, not what the look came to', async (t, enter) => {
+  const visitor = await enter()
+  const [one, two] = [await visitor.open(), await visitor.open()]
+  await one.logIn('Ada', 60)
+  await two.page.reload()
+  // However long the news takes: for the page, no time goes by until then.
+  await two.page.clock.install()
+  await two.page.clock.pauseAt(Date.now() + 1000)
+  await two.page.route('**/record', async route => { await route.fulfill({ status: 401, json: { error: 'Session expired' } }) })
+  const told = await two.textsOf('[role=status]')
+  const refused = two.page.waitForResponse('**/record')
+  await one.button('Count a page view').click()
+  await refused
+  const heard = two.page.waitForRequest('**/session')
+  await one.button('Log out').click()
+  await heard
+  await until('the page says why', NOTICE, async () => {
+    await two.page.clock.runFor(50)
+    return (await told()).length > 0
+  })
+  t.strictSame(await told(), ['Logged out in another tab.'])
+})
+
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const SAFARI = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1'
 

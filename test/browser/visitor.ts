@@ -11,6 +11,8 @@ export class Tab {
   readonly page: Page
   /** What went wrong in the page without the visitor being told: in the console, as an exception, at another host, in the server. */
   readonly complaints: string[] = []
+  /** Refused and failed requests, for who has to find out why the page said something else. */
+  readonly #refusals: string[] = []
 
   constructor (page: Page, origin: string) {
     this.page = page
@@ -21,7 +23,9 @@ export class Tab {
       if (['error', 'warning'].includes(message.type())) this.complaints.push(`${message.type()}: ${message.text()}`)
     })
     page.on('pageerror', error => { this.complaints.push(`exception: ${error.message}`) })
+    page.on('requestfailed', request => { this.#refusals.push(`${request.method()} ${request.url()}: ${request.failure()?.errorText ?? ''}`) })
     page.on('response', response => {
+      if (!response.ok()) this.#refusals.push(`${response.request().method()} ${response.url()}: ${response.status()}`)
       // 503: the store is away. Of this and of 4xx the page tells in words.
       if (response.status() >= 500 && response.status() !== 503) this.complaints.push(`${response.status()}: ${response.url()}`)
     })
@@ -43,7 +47,12 @@ export class Tab {
 
   /** Waits until the status line says something. */
   async told (text: string | RegExp): Promise<void> {
-    await this.status.filter({ hasText: text }).waitFor()
+    try {
+      await this.status.filter({ hasText: text }).waitFor()
+    } catch (error) {
+      const said = await this.page.evaluate(() => (globalThis as unknown as { said: string[] }).said)
+      throw new Error(`Not told: ${String(text)}. Told, since the page was loaded: ${JSON.stringify(said)}. Refused: ${JSON.stringify(this.#refusals)}`, { cause: error })
+    }
   }
 
   /** What stands beside a name in the list of the session's properties. */
@@ -96,6 +105,15 @@ export class Tab {
   }
 }
 
+/** Runs in every page before its own script: what the status line says is gone after a while. */
+function rememberWhatIsSaid (): void {
+  const said: string[] = (globalThis as unknown as { said: string[] }).said = []
+  document.addEventListener('DOMContentLoaded', () => {
+    const status = document.querySelector('[role=status]')!
+    new MutationObserver(() => { said.push(status.textContent) }).observe(status, { childList: true })
+  })
+}
+
 /** A browser context: cookies of its own. */
 export class Visitor {
   readonly context: BrowserContext
@@ -118,6 +136,7 @@ export class Visitor {
   /** Opens the demo in a new tab. */
   async open (): Promise<Tab> {
     const page = await this.context.newPage()
+    await page.addInitScript(rememberWhatIsSaid)
     const tab = new Tab(page, this.#url)
     this.#tabs.push(tab)
     await page.goto(this.#url)

@@ -56,9 +56,17 @@ export const SCRIPT = String.raw`
     } else if (answer.number > applied && 'authenticated' in answer.body) {
       applied = answer.number
       if (answer.body.authenticated) show(answer.body, answer.ms)
-      else if (shown) end('The session ended.')
+      else if (shown) miss()
     }
     return answer.ok
+  }
+
+  /** The page looked, and there was no session any more. Why, the stream of events knows, and is about to tell. */
+  function miss () {
+    const id = shown.session_id
+    setTimeout(function () {
+      if (shown && shown.session_id === id) end('The session ended.')
+    }, events ? 2000 : 0)
   }
 
   /** How the session stands, which does not keep it alive. */
@@ -283,7 +291,8 @@ export const SCRIPT = String.raw`
   async function readRecord () {
     const answer = await ask('GET', '/record')
     if (!answer.ok) {
-      apply(answer)
+      if (answer.status !== 401) apply(answer)
+      else if (shown) miss()
       return null
     }
     const record = answer.body
