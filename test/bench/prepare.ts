@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import ts from 'typescript'
 import { UsageError } from './options.js'
+import { versionOf } from './stage.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -31,6 +32,13 @@ export function installedVersion (name: string): string | undefined {
     if (found !== undefined) return found.version
   }
   return undefined
+}
+
+/** What a program answers when asked for its version; a complaint that says how to get it where it is not installed. */
+export function demand (program: string, argument: string): string {
+  const version = versionOf(program, argument)
+  if (version === undefined) throw new UsageError(`${program} is missing; install it with: sudo apt-get install ${program}`)
+  return version
 }
 
 /** Runs npm where its own chatter can't get between the report. */

@@ -6,11 +6,11 @@ import { Server } from './fleet.js'
 import { countExactly, measure, weighSession, type Lane } from './measure.js'
 import { readOptions, USAGE, UsageError, type Options } from './options.js'
 import { OURS, plays } from './plan.js'
-import { buildPlugin, buildServers, installRivals, pluginUrl } from './prepare.js'
+import { buildPlugin, buildServers, demand, installRivals, pluginUrl } from './prepare.js'
 import { Observer, startRedis } from './redis.js'
 import { describeMachine, json, markdown } from './report.js'
 import type { Cell, Results } from './results.js'
-import { guardStage, versionOf } from './stage.js'
+import { guardStage } from './stage.js'
 
 /** Seconds that a server runs on a route before it is measured there, for its code to be compiled. */
 const WARM_UP = 1
@@ -60,10 +60,8 @@ async function timeRound (lanes: Lane[], results: Results, options: Options, rou
 
 /** The whole run. */
 async function run (options: Options): Promise<void> {
-  const wrk = versionOf('wrk', '-v')
-  if (wrk === undefined) throw new UsageError('wrk is missing; install it with: sudo apt-get install wrk')
-  const redis = versionOf('redis-server', '--version')
-  if (redis === undefined) throw new UsageError('redis-server is missing; install it with: sudo apt-get install redis-server')
+  const wrk = demand('wrk', '-v')
+  const redis = demand('redis-server', '--version')
   const machine = describeMachine(redis, wrk)
 
   installRivals()

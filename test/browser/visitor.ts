@@ -50,7 +50,7 @@ export class Tab {
     try {
       await this.status.filter({ hasText: text }).waitFor()
     } catch (error) {
-      const said = await this.page.evaluate(() => (globalThis as unknown as { said: string[] }).said)
+      const said = await this.page.evaluate(() => (globalThis as unknown as Heard).said)
       throw new Error(`Not told: ${String(text)}. Told, since the page was loaded: ${JSON.stringify(said)}. Refused: ${JSON.stringify(this.#refusals)}`, { cause: error })
     }
   }
@@ -67,12 +67,7 @@ export class Tab {
 
   /** Every text that an element shows from now on, once it is asked for. */
   async textsOf (selector: string): Promise<() => Promise<string[]>> {
-    const texts = await this.page.evaluateHandle(selector => {
-      const shown: string[] = []
-      const element = document.querySelector(selector)!
-      new MutationObserver(() => { shown.push(element.textContent) }).observe(element, { childList: true })
-      return shown
-    }, selector)
+    const texts = await this.page.evaluateHandle(selector => (globalThis as unknown as Heard).textsOf(selector), selector)
     return async () => await texts.jsonValue()
   }
 
@@ -105,13 +100,23 @@ export class Tab {
   }
 }
 
-/** Runs in every page before its own script: what the status line says is gone after a while. */
-function rememberWhatIsSaid (): void {
-  const said: string[] = (globalThis as unknown as { said: string[] }).said = []
-  document.addEventListener('DOMContentLoaded', () => {
-    const status = document.querySelector('[role=status]')!
-    new MutationObserver(() => { said.push(status.textContent) }).observe(status, { childList: true })
-  })
+/** What `listen` adds to a page. */
+interface Heard {
+  textsOf: (selector: string) => string[]
+  /** What the status line has said, which is gone from there after a while. */
+  said: string[]
+}
+
+/** Runs in every page before its own script. */
+function listen (): void {
+  const heard = globalThis as unknown as Heard
+  heard.textsOf = selector => {
+    const shown: string[] = []
+    const element = document.querySelector(selector)!
+    new MutationObserver(() => { shown.push(element.textContent) }).observe(element, { childList: true })
+    return shown
+  }
+  document.addEventListener('DOMContentLoaded', () => { heard.said = heard.textsOf('[role=status]') })
 }
 
 /** A browser context: cookies of its own. */
@@ -136,7 +141,7 @@ export class Visitor {
   /** Opens the demo in a new tab. */
   async open (): Promise<Tab> {
     const page = await this.context.newPage()
-    await page.addInitScript(rememberWhatIsSaid)
+    await page.addInitScript(listen)
     const tab = new Tab(page, this.#url)
     this.#tabs.push(tab)
     await page.goto(this.#url)

@@ -56,13 +56,14 @@ export const SCRIPT = String.raw`
     } else if (answer.number > applied && 'authenticated' in answer.body) {
       applied = answer.number
       if (answer.body.authenticated) show(answer.body, answer.ms)
-      else if (shown) miss()
+      else miss()
     }
     return answer.ok
   }
 
   /** The page looked, and there was no session any more. Why, the stream of events knows, and is about to tell. */
   function miss () {
+    if (!shown) return
     const id = shown.session_id
     setTimeout(function () {
       if (shown && shown.session_id === id) end('The session ended.')
@@ -291,8 +292,8 @@ export const SCRIPT = String.raw`
   async function readRecord () {
     const answer = await ask('GET', '/record')
     if (!answer.ok) {
-      if (answer.status !== 401) apply(answer)
-      else if (shown) miss()
+      if (answer.status === 401) miss()
+      else apply(answer)
       return null
     }
     const record = answer.body

@@ -1,7 +1,7 @@
 /** One small application, the same on every library. */
 import type { Gate } from './gate.js'
 
-/** The session of a request, whatever the library calls its methods. */
+/** The session of a request, whatever the library calls its methods; it is not looked at before one of them is called. */
 export interface Handle {
   get: (field: string) => unknown
   set: (field: string, value: unknown) => void

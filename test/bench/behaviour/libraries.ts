@@ -8,7 +8,7 @@ import { storeOn } from '../contenders/fastify-session.js'
 import { listen } from '../contenders/listen.js'
 import { rival } from '../contenders/rivals.js'
 import { SECRET, TTL } from '../data.js'
-import { ACTIONS, type Action, type Handle } from './application.js'
+import { ACTIONS, type Handle } from './application.js'
 import { Gate } from './gate.js'
 
 /** The application while it runs. */
@@ -77,7 +77,7 @@ async function serve (app: FastifyInstance, handleOf: (request: FastifyRequest) 
   for (const [name, action] of Object.entries(ACTIONS)) {
     app.get<{ Querystring: { field: string } }>(`/${name}`, async (request, reply) => {
       reply.type('application/json')
-      return JSON.stringify(await run(name, action, () => handleOf(request), gate, request.query.field))
+      return JSON.stringify(await action(handleOf(request), gate, request.query.field))
     })
   }
   const port = await listen(app)
@@ -87,11 +87,6 @@ async function serve (app: FastifyInstance, handleOf: (request: FastifyRequest) 
     await app.close()
   }
   return { url: `http://127.0.0.1:${port}`, gate, close }
-}
-
-/** Runs an action; `page` does not look at the session. */
-async function run (name: string, action: Action, handleOf: () => Handle, gate: Gate, field: string): Promise<unknown> {
-  return await action(name === 'page' ? {} as Handle : handleOf(), gate, field)
 }
 
 /** A client as it is by default, but for how long it waits where that is to be tried. */
@@ -175,7 +170,7 @@ async function startExpressSession ({ redis, patience }: Setting): Promise<App> 
         })
       }
       const handle = { ...byProperty(request), regenerate: async () => { await call('regenerate') }, destroy: async () => { await call('destroy') } }
-      response.json(await run(name, action, () => handle, gate, request.query.field))
+      response.json(await action(handle, gate, request.query.field))
     })
   }
   const server = await new Promise<ReturnType<typeof app.listen>>((resolve, reject) => {

@@ -4,9 +4,9 @@
  */
 import { Redis } from 'ioredis'
 import { UsageError } from '../options.js'
-import { installedVersion, installRivals } from '../prepare.js'
+import { demand, installedVersion, installRivals } from '../prepare.js'
 import { startRedis } from '../redis.js'
-import { guardStage, versionOf } from '../stage.js'
+import { guardStage } from '../stage.js'
 import { LIBRARIES, type App, type Library } from './libraries.js'
 import { SITUATIONS, type Situation } from './situations.js'
 
@@ -38,9 +38,7 @@ function line (cells: readonly string[]): string {
 
 /** Plays everything and prints the table. */
 async function run (): Promise<void> {
-  if (versionOf('redis-server', '--version') === undefined) {
-    throw new UsageError('redis-server is missing; install it with: sudo apt-get install redis-server')
-  }
+  demand('redis-server', '--version')
   installRivals()
   guardStage(300_000)
   const redis = `redis://127.0.0.1:${await startRedis()}`
