@@ -41,7 +41,7 @@ export interface SessionEvents {
   /** A record was ended: logout, regeneration, or from outside a request. */
   destroyed: SessionEvent
   /** A request under way found that its record had ended or has a new secret. What it wanted to change was dropped. */
-  gone: SessionEvent & { readonly operation: 'read' | 'write' | 'destroy' }
+  gone: SessionEvent & { readonly operation: 'read' | 'write' | 'retire' }
   /**
    * A cookie of the session's name came that proves nothing. `malformed`: no token at all. `signature`: signed with none
    * of the secrets. `duplicate`: several cookies of that name came (cookie tossing).
@@ -58,7 +58,8 @@ export interface SessionEvents {
  * The store's operations, as `store-error` names them: on a record, on the list of a user's sessions (`announce`, `leave`,
  * `entries`), and on many records (`describe`, `scan`).
  */
-export type StoreOperation = 'load' | 'create' | 'write' | 'read' | 'stands' | 'renew' | 'destroy' | 'inspect' |
+export type StoreOperation = 'load' | 'create' | 'write' | 'read' | 'look' | 'stands' | 'renew' | 'retire' | 'finalize' |
+  'takeBack' | 'destroy' | 'inspect' |
   'announce' | 'leave' | 'entries' | 'describe' | 'scan'
 
 /** One channel, with the type of its messages. */

@@ -8,7 +8,7 @@ import { MAX_TTL } from './record.js'
 import { MemoryLists } from './memory-lists.js'
 import type {
   Announced, Announcement, Binding, Bound, Description, EndListener, EndReason, Entry as ListEntry, LoadedRecord, RawRecord, Rules,
-  Settings, Standing, Store, StoreStatus, Subscription, UserList, Write, Written
+  Seen, Settings, Standing, Store, StoreStatus, Subscription, UserList, Write, Written
 } from './store.js'
 
 /** How long a ticket stays barred, milliseconds: longer than any write that carries it can be under way. */
@@ -19,6 +19,8 @@ interface Entry {
   fields: Map<string, string>
   /** When the record expires, milliseconds by this store's clock. */
   expiresAt: number
+  /** What the entry was before the last step that can be taken back. */
+  before?: Entry & { mark: string } | undefined
 }
 
 export class MemoryStore implements Store {
@@ -45,7 +47,7 @@ export class MemoryStore implements Store {
   }
 
   async load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
-    const entry = this.#find(id)
+    const entry = this.#inUse(id)
     if (entry === undefined) return undefined
     const now = this.#now()
     const standing = this.#present(id, entry, digest, now, rules)
@@ -82,11 +84,11 @@ export class MemoryStore implements Store {
     return { now, ttl: entry.expiresAt - now, results: applied.results, ...binding !== undefined && { left: 'nothing' as const } }
   }
 
-  async write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+  async write (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined> {
     const problem = reservedName(write)
     if (problem !== undefined) throw problem
-    const entry = this.#find(id)
-    if (entry === undefined || !owns(entry, digest)) return undefined
+    const entry = this.#inUse(id, lineage)
+    if (entry === undefined) return undefined
     const now = this.#now()
     const data = new Map([...entry.fields].filter(([name]) => !record.isReserved(name)))
     const applied = applyOperations(data, write, rules)
@@ -107,6 +109,7 @@ export class MemoryStore implements Store {
     const unannounced = rules.users === true && held !== '' && write.announced !== held
     const { settings } = write
     if (unannounced && (write.touch === 'always' || settings.idleTimeout !== undefined || settings.lifetime !== undefined)) return moved()
+    if (settings.digest !== undefined) remember(entry, settings.digest)
     for (const name of data.keys()) if (!applied.data.has(name)) entry.fields.delete(name)
     for (const [name, text] of applied.data) entry.fields.set(name, text)
     if (fits) changeOwner(entry.fields, binding!, now)
@@ -120,22 +123,29 @@ export class MemoryStore implements Store {
     return { now, ttl: entry.expiresAt - now, results: applied.results, ...fits && { left: bound ?? 'nothing' } }
   }
 
-  async read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
-    const entry = this.#find(id)
-    if (entry === undefined || !owns(entry, digest)) return undefined
+  async read (id: string, lineage: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
+    const entry = this.#inUse(id, lineage)
+    if (entry === undefined) return undefined
     return names.map((name) => {
       const text = record.isReserved(name) ? undefined : entry.fields.get(name)
       return text === undefined ? null : Buffer.from(text)
     })
   }
 
+  async look (id: string, lineage: string): Promise<Seen | undefined> {
+    const entry = this.#inUse(id, lineage)
+    if (entry === undefined) return undefined
+    const now = this.#now()
+    return { now, ttl: entry.expiresAt - now, fields: new MapFields(new Map(entry.fields)) }
+  }
+
   async stands (id: string, digest: string): Promise<boolean> {
-    const fields = this.#find(id)?.fields
+    const fields = this.#inUse(id)?.fields
     return fields?.get(record.DIGEST) === digest || fields?.get(record.NEXT) === digest
   }
 
   async renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined> {
-    const entry = this.#find(id)
+    const entry = this.#inUse(id)
     if (entry === undefined || entry.fields.get(record.DIGEST) !== digest) return undefined
     if (!entry.fields.has(record.NEXT)) {
       entry.fields.set(record.NEXT, nextDigest)
@@ -144,10 +154,31 @@ export class MemoryStore implements Store {
     return entry.fields.get(record.SEALED)
   }
 
-  async destroy (id: string, digest?: string): Promise<boolean> {
+  async retire (id: string, mark: string, lineage?: string): Promise<boolean> {
+    const entry = this.#inUse(id, lineage)
+    if (entry === undefined) return false
+    remember(entry, mark)
+    for (const name of SECRETS) entry.fields.delete(name)
+    entry.expiresAt = Math.min(entry.expiresAt, this.#now() + record.RETIRED_FOR)
+    return true
+  }
+
+  async finalize (id: string, mark: string): Promise<boolean> {
     const entry = this.#find(id)
-    if (entry === undefined || (digest !== undefined && !owns(entry, digest))) return false
-    return this.#end(id, 'destroyed')
+    if (entry?.before?.mark !== mark) return false
+    entry.before = undefined
+    return !entry.fields.has(record.DIGEST) && this.#end(id, 'destroyed')
+  }
+
+  async takeBack (id: string, mark: string): Promise<boolean> {
+    const entry = this.#find(id)
+    if (entry?.before?.mark !== mark) return false
+    this.#entries.set(id, entry.before)
+    return this.#find(id) !== undefined
+  }
+
+  async destroy (id: string, lineage?: string): Promise<boolean> {
+    return (lineage === undefined ? this.#find(id) : this.#inUse(id, lineage)) !== undefined && this.#end(id, 'destroyed')
   }
 
   async end (id: string, ticket?: string): Promise<boolean> {
@@ -171,7 +202,7 @@ export class MemoryStore implements Store {
 
   async describe (ids: readonly string[]): Promise<Array<Description | undefined>> {
     return ids.map((id) => {
-      const entry = this.#find(id)
+      const entry = this.#inUse(id)
       return entry === undefined ? undefined : describe(id, entry, this.#now())
     })
   }
@@ -187,7 +218,7 @@ export class MemoryStore implements Store {
   }
 
   async inspect (id: string): Promise<RawRecord | undefined> {
-    const entry = this.#find(id)
+    const entry = this.#inUse(id)
     if (entry === undefined) return undefined
     return { key: this.#prefix + id, ttl: entry.expiresAt - this.#now(), fields: Object.fromEntries(entry.fields) }
   }
@@ -222,12 +253,20 @@ export class MemoryStore implements Store {
     return undefined
   }
 
+  /** The live entry of an id that nobody retired, where given only if it is of a lineage. */
+  #inUse (id: string, lineage?: string): Entry | undefined {
+    const entry = this.#find(id)
+    if (entry?.fields.has(record.DIGEST) !== true) return undefined
+    return lineage === undefined || record.lineageOf((name) => entry.fields.get(name)) === lineage ? entry : undefined
+  }
+
   /** Decides what a presented digest is worth, confirming or ending a renewal on the way. */
   #present (id: string, entry: Entry, digest: string, now: number, rules: Rules): Standing | undefined {
     const { fields } = entry
     if (digest === fields.get(record.NEXT)) {
       fields.set(record.PREVIOUS, fields.get(record.DIGEST) ?? '')
       fields.set(record.PREVIOUS_UNTIL, String(now + rules.rotateGrace))
+      if (!fields.has(record.LINEAGE)) fields.set(record.LINEAGE, fields.get(record.DIGEST) ?? '')
       fields.set(record.DIGEST, digest)
       fields.set(record.RENEWED, String(now))
       fields.delete(record.NEXT)
@@ -282,9 +321,12 @@ class MapFields {
   }
 }
 
-function owns (entry: Entry, digest: string): boolean {
-  return digest === entry.fields.get(record.DIGEST) || digest === entry.fields.get(record.NEXT) ||
-    digest === entry.fields.get(record.PREVIOUS)
+/** What says who owns a record; `@renewed` and `@rotated` only say when that changed. */
+const SECRETS = [record.DIGEST, record.LINEAGE, record.NEXT, record.SEALED, record.PREVIOUS, record.PREVIOUS_UNTIL]
+
+/** Keeps what it takes to undo a step that is about to be taken. */
+function remember (entry: Entry, mark: string): void {
+  entry.before = { ...entry, mark, fields: new Map(entry.fields) }
 }
 
 /** Writes changed settings into the metadata; says whether the expiry has to be computed anew. */
@@ -294,7 +336,7 @@ function changeSettings (fields: Map<string, string>, settings: Settings, now: n
   if (settings.persistent === true) fields.set(record.PERSISTENT, '1')
   if (settings.persistent === false) fields.delete(record.PERSISTENT)
   if (settings.digest !== undefined) {
-    for (const name of [record.NEXT, record.SEALED, record.PREVIOUS, record.PREVIOUS_UNTIL]) fields.delete(name)
+    for (const name of SECRETS) fields.delete(name)
     fields.set(record.DIGEST, settings.digest)
     fields.set(record.ROTATED, String(now))
   }

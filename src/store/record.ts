@@ -26,10 +26,18 @@ export const SEALED = '@sealed'
 export const PREVIOUS = '@prev'
 /** Routine renewal: until when the predecessor is still welcome, milliseconds since 1970. */
 export const PREVIOUS_UNTIL = '@prev_until'
+/**
+ * Routine renewal: digest of the first secret of the lineage, which is what all secrets since the last `rotate()` have in
+ * common. Absent while that first secret is still the current one.
+ */
+export const LINEAGE = '@lineage'
 /** When the last routine renewal was confirmed, milliseconds since 1970. */
 export const RENEWED = '@renewed'
 /** When `rotate()` last replaced the secret, milliseconds since 1970. */
 export const ROTATED = '@rotated'
+
+/** What the last step that can be taken back has changed; see `Store.takeBack`. */
+export const UNDO = '@undo'
 
 /** The user whose session this is, as the key of the user's list has it. */
 export const USER = '@user'
@@ -58,6 +66,19 @@ const ID = /^[A-Za-z0-9_-]{21}[AQgw]$/
 export function isId (text: string): boolean {
   return ID.test(text)
 }
+
+/**
+ * What a request that was let in goes on with: all secrets that follow one another by routine renewal are of one lineage, so
+ * a request outlives any number of renewals; `rotate()` begins a new lineage, and cuts off whoever is of the old one.
+ *
+ * @param textOf gives the text of a metadata field
+ */
+export function lineageOf (textOf: (name: string) => string | undefined): string | undefined {
+  return textOf(LINEAGE) ?? textOf(DIGEST)
+}
+
+/** A record that was taken out of use, and not taken back, is kept for this long, milliseconds. */
+export const RETIRED_FOR = 60_000
 
 /** No record lives longer than this, milliseconds, whatever it was told: Redis refuses what does not fit its clock. */
 export const MAX_TTL = 1e15

@@ -36,3 +36,11 @@ local function tell(key, reason)
   redis.pcall('PUBLISH', string.sub(key, 1, -23) .. '${record.ENDED_CHANNEL}', string.sub(key, -22) .. ' ' .. reason)
 end
 `
+
+/**
+ * What a step leaves behind so that it can be undone: its mark, when the record would have expired, and the whole record,
+ * by MessagePack, because texts may be any bytes. An earlier step that is not decided yet is one of its fields.
+ */
+export const UNDO = `
+local function undo(mark, ttl, fields) return cmsgpack.pack(mark, now + ttl, fields) end
+`

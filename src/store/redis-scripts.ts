@@ -7,7 +7,7 @@
  * https://redis.io/docs/latest/develop/programmability/lua-api/ (cmsgpack, error replies).
  */
 import * as record from './record.js'
-import { BARRED, CLOCK, script, TELL, type Script } from './redis-script.js'
+import { BARRED, CLOCK, script, TELL, UNDO, type Script } from './redis-script.js'
 import type { Rules } from './store.js'
 
 /** The scripts that depend on a plugin instance's rules. */
@@ -148,18 +148,21 @@ else
   if presented == record['${record.NEXT}'] then
     redis.call('HDEL', key, '${record.NEXT}')
     redis.call('HSET', key, '${record.PREVIOUS}', record['${record.DIGEST}'], '${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE),
-      '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
+      '${record.LINEAGE}', record['${record.LINEAGE}'] or record['${record.DIGEST}'], '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
   end
 end
 return cmsgpack.pack(standing, touched, now, math.floor(ttl), fields)
 `
 
-/** The guard of everything but load: the digest owns the record, or is its successor or predecessor. */
+/** The guard of everything but load: there is a record that is in use, and it is of this lineage. */
 const OWNED = `
-local function owned(digest, current, successor, predecessor)
-  return digest == current or digest == successor or digest == predecessor
+local function owned(lineage, digest, own)
+  return digest and lineage == (own or digest)
 end
 `
+
+/** What says who owns a record, as arguments of a command. */
+const SECRETS = [record.DIGEST, record.LINEAGE, record.NEXT, record.SEALED, record.PREVIOUS, record.PREVIOUS_UNTIL].map((name) => `'${name}'`).join(', ')
 
 /**
  * Exact decimal addition, the same as decimal.ts: coefficient and count of decimals, refused beyond 2^53-1.
@@ -237,16 +240,16 @@ return 'ok ' .. now .. ' ' .. ARGV[2]
  * OPERATE, by answering 'retry' before anything happened. MEMORY USAGE costs next to nothing and tells at once that there
  * is room: the compact encoding keeps a number in no less than half the bytes of its text, and everything else in more.
  *
- * ARGV: deadline, digest, '1' if the expiry is to be extended where due, bytes that are added at most, names and texts.
+ * ARGV: deadline, lineage, '1' if the expiry is to be extended where due, bytes that are added at most, names and texts.
  */
 const SAVE = `
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], time[2] / 1000)
 if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
-local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}', '${record.CREATED_AT}')
+local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}', '${record.CREATED_AT}', '${record.LINEAGE}')
 local idle = tonumber(head[2] or '')
-if head[1] ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end
+if (head[4] or head[1]) ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end
 local ttl = redis.call('PTTL', key)
 if ttl < 0 or (ARGV[3] == '1' and ttl < idle * 1000) then return 'retry' end
 local usage = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
@@ -258,13 +261,13 @@ return 'ok ' .. now .. ' ' .. ttl
 `
 
 /**
- * Any write. ARGV: deadline, digest, flags ('t' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), settings (''
+ * Any write. ARGV: deadline, lineage, flags ('t' together or 'a' apart; touch 'd' due, 'a' always, 'n' never), settings (''
  * or 'idle lifetime persistent digest', '-' for unchanged), operations (letter and its arguments), and then, by capitals, whose
  * the session becomes, the announced ticket, seconds of elevation. The operations run on
  * a table; what they changed is written at the end with one HSET and one HDEL.
  */
-const OPERATE = OWNED + `
-local key, digest, flags = KEYS[1], ARGV[2], ARGV[3]
+const OPERATE = OWNED + UNDO + `
+local key, lineage, flags = KEYS[1], ARGV[2], ARGV[3]
 local together = string.sub(flags, 1, 1) == 't'
 local touch = string.sub(flags, 2, 2)
 if now > tonumber(ARGV[1]) then return {'late', ms(now)} end
@@ -279,7 +282,7 @@ for i = 1, #fields, 2 do
     size = size + #name + #text
   end
 end
-if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end
+if not owned(lineage, record['${record.DIGEST}'], record['${record.LINEAGE}']) then return false end
 if not sane(record) then return redis.error_reply('${NOT_A_RECORD} metadata is missing') end
 
 -- Which names changed, in the order of their first change: HGETALL then shows fields as they were written.
@@ -453,6 +456,7 @@ if elevation then
   meta('${record.ELEVATED}', ms(now + elevation * 1000))
 end
 
+local ttl = redis.call('PTTL', key)
 local renewed = false
 local idle, lifetime, persistent, successor
 if ARGV[4] ~= '' then
@@ -462,15 +466,15 @@ if ARGV[4] ~= '' then
   if persistent == '1' then meta('${record.PERSISTENT}', '1') end
   if persistent == '0' then unset[#unset + 1] = '${record.PERSISTENT}' end
   if successor ~= '-' then
+    for _, name in ipairs({${SECRETS}}) do
+      if name ~= '${record.DIGEST}' then unset[#unset + 1] = name end
+    end
     meta('${record.DIGEST}', successor)
     meta('${record.ROTATED}', ms(now))
-    for _, name in ipairs({'${record.NEXT}', '${record.SEALED}', '${record.PREVIOUS}', '${record.PREVIOUS_UNTIL}'}) do
-      unset[#unset + 1] = name
-    end
+    meta('${record.UNDO}', undo(successor, ttl, fields))
   end
 end
 
-local ttl = redis.call('PTTL', key)
 local extended
 if unannounced then touch = 'n' end
 if renewed then
@@ -499,10 +503,10 @@ for i = 1, #results do answer[i + 4] = results[i] end
 return answer
 `
 
-/** ARGV: digest, names. Answers nothing, or the texts. Reserved names never get here. */
+/** ARGV: lineage, names. Answers nothing, or the texts. Reserved names never get here. */
 export const readScript = script(OWNED + `
-local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
-if not owner[1] or not owned(ARGV[1], owner[1], owner[2], owner[3]) then return false end
+local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.LINEAGE}')
+if not owned(ARGV[1], owner[1], owner[2]) then return false end
 -- unpack() takes a few thousand values at most.
 local answer = {}
 for first = 2, #ARGV, 1000 do
@@ -520,10 +524,60 @@ redis.call('HSET', KEYS[1], '${record.NEXT}', ARGV[2], '${record.SEALED}', ARGV[
 return ARGV[3]
 `)
 
-/** ARGV: nothing, or a digest that has to own the record. Answers 1 where there was a record, and no other thing, to end. */
+/** ARGV: lineage. Answers nothing, or what LOAD answers for a record that is simply current. */
+export const lookScript = script(CLOCK + OWNED + `
+local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.LINEAGE}')
+if not owned(ARGV[1], owner[1], owner[2]) then return false end
+return cmsgpack.pack('current', 0, now, redis.call('PTTL', KEYS[1]), redis.call('HGETALL', KEYS[1]))
+`)
+
+/** ARGV: deadline, mark, and perhaps the lineage that the record has to be of. Answers 'ok' or 'none', and the clock. */
+export const retireScript = script(CLOCK + OWNED + UNDO + `
+local key, mark, lineage = KEYS[1], ARGV[2], ARGV[3]
+if now > tonumber(ARGV[1]) then return 'late ' .. ms(now) end
+local owner = redis.call('HMGET', key, '${record.DIGEST}', '${record.LINEAGE}')
+if not owner[1] or (lineage and not owned(lineage, owner[1], owner[2])) then return 'none ' .. ms(now) end
+local ttl = redis.call('PTTL', key)
+local before = undo(mark, ttl, redis.call('HGETALL', key))
+-- Redis refuses a script's first write if it may grow a full memory.
+redis.call('HDEL', key, ${SECRETS})
+redis.call('HSET', key, '${record.UNDO}', before)
+redis.call('PEXPIRE', key, math.max(1, math.min(ttl, ${record.RETIRED_FOR})))
+return 'ok ' .. ms(now)
+`)
+
+/** ARGV: mark. Answers 1 where the record's last step has it, and the record ended by it. */
+export const finalizeScript = script(TELL + `
+local head = redis.call('HMGET', KEYS[1], '${record.UNDO}', '${record.DIGEST}')
+if not head[1] or cmsgpack.unpack(head[1]) ~= ARGV[1] then return 0 end
+if head[2] then
+  redis.call('HDEL', KEYS[1], '${record.UNDO}')
+  return 0
+end
+redis.call('DEL', KEYS[1])
+tell(KEYS[1], 'destroyed')
+return 1
+`)
+
+/** ARGV: mark. Answers 1 where the record's last step had it, and the record is what it was before. */
+export const takeBackScript = script(CLOCK + `
+local head = redis.call('HMGET', KEYS[1], '${record.UNDO}', '${record.BARRED}')
+if not head[1] then return 0 end
+local mark, expires, fields = cmsgpack.unpack(head[1])
+if mark ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if expires <= now then return 0 end
+-- unpack() takes a few thousand values at most.
+for first = 1, #fields, 1000 do redis.call('HSET', KEYS[1], unpack(fields, first, math.min(first + 999, #fields))) end
+if head[2] then redis.call('HSET', KEYS[1], '${record.BARRED}', head[2]) end
+redis.call('PEXPIRE', KEYS[1], ms(expires - now))
+return 1
+`)
+
+/** ARGV: nothing, or the lineage that the record has to be of. Answers 1 where there was a record, and no other thing, to end. */
 export const destroyScript = script(OWNED + TELL + `
-local owner = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.NEXT}', '${record.PREVIOUS}')
-if not owner[1] or (ARGV[1] and not owned(ARGV[1], owner[1], owner[2], owner[3])) then return 0 end
+local head = redis.call('HMGET', KEYS[1], '${record.DIGEST}', '${record.LINEAGE}', '${record.UNDO}')
+if ARGV[1] and not owned(ARGV[1], head[1], head[2]) or not (head[1] or head[3]) then return 0 end
 redis.call('DEL', KEYS[1])
 tell(KEYS[1], 'destroyed')
 return 1
@@ -532,8 +586,12 @@ return 1
 /** Answers nothing, or milliseconds left and all fields. */
 export const inspectScript = script(`
 local fields = redis.call('HGETALL', KEYS[1])
--- A lone bar against a late write is no record.
-if #fields == 0 or (#fields == 2 and fields[1] == '${record.BARRED}') then return false end
+-- A bar against a late write is no record, and what was retired is none any more.
+local retired, owner = false, false
+for i = 1, #fields, 2 do
+  if fields[i] == '${record.UNDO}' then retired = true elseif fields[i] == '${record.DIGEST}' then owner = true end
+end
+if #fields == 0 or (#fields == 2 and fields[1] == '${record.BARRED}') or (retired and not owner) then return false end
 return {redis.call('PTTL', KEYS[1]), fields}
 `)
 

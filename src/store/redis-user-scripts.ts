@@ -95,8 +95,9 @@ return {ms(now), since and ms(since) or '', redis.call('ZRANGEBYSCORE', key, '(0
  */
 export const endScript = script(CLOCK + TELL + `
 local key, ticket = KEYS[1], ARGV[1]
-local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.TICKET}', '${record.BARRED}')
-if head[1] and (not ticket or head[2] == ticket) then
+local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.TICKET}', '${record.BARRED}', '${record.UNDO}')
+-- What was retired could be taken back.
+if (head[1] or head[4]) and (not ticket or head[2] == ticket) then
   redis.call('DEL', key)
   tell(key, 'ended')
   return 1
@@ -107,7 +108,7 @@ for one in string.gmatch(head[3] or '', '%S+') do
   if one ~= ticket and (tonumber(string.match(one, ':(%d+)$')) or 0) > now - ${BARRED_FOR} then list = list .. ' ' .. one end
 end
 redis.call('HSET', key, '${record.BARRED}', list)
-if not head[1] then redis.call('PEXPIRE', key, ${BARRED_FOR}) end
+if not head[1] and not head[4] then redis.call('PEXPIRE', key, ${BARRED_FOR}) end
 return 0
 `)
 

@@ -8,7 +8,8 @@ import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
 import {
-  createScript, destroyScript, inspectScript, readScript, renewScript, scriptsFor, standsScript, type RuledScripts
+  createScript, destroyScript, finalizeScript, inspectScript, lookScript, readScript, renewScript, retireScript, scriptsFor, standsScript,
+  takeBackScript, type RuledScripts
 } from './redis-scripts.js'
 import type { Script } from './redis-script.js'
 import type { Report } from './redis-health.js'
@@ -21,7 +22,7 @@ import {
 } from './redis-user-scripts.js'
 import type {
   Announced, Announcement, Bound, Description, EndListener, Entry, LoadedRecord, Operation, OperationResult, RawRecord,
-  Refusal, Rules, Settings, Store, StoreStatus, Subscription, UserList, Write, Written
+  Refusal, Rules, Seen, Settings, Store, StoreStatus, Subscription, UserList, Write, Written
 } from './store.js'
 
 /** The deadline while the clock of Redis is not known yet: before the first answer there is nothing to be late for. */
@@ -96,23 +97,27 @@ export class RedisStore implements Store {
     })
   }
 
-  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+  write (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined> {
     const problem = reservedName(write)
     if (problem !== undefined) return Promise.reject(problem)
-    const usual = usualSave(digest, write)
-    if (usual === undefined) return this.#operate(id, digest, write, rules)
+    const usual = usualSave(lineage, write)
+    if (usual === undefined) return this.#operate(id, lineage, write, rules)
     return this.#fenced(this.#scriptsOf(rules).save, id, usual, readAnswer).then((answer) => {
-      if (answer?.[0] !== 'ok') return this.#operate(id, digest, write, rules)
+      if (answer?.[0] !== 'ok') return this.#operate(id, lineage, write, rules)
       return this.#written(answer, write.operations.map(() => true))
     })
   }
 
-  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
-    return this.#run(readScript, id, [digest, ...names], (reply) => {
+  read (id: string, lineage: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
+    return this.#run(readScript, id, [lineage, ...names], (reply) => {
       if (reply === null) return undefined
       // Metadata are not data, whoever asks.
       return (reply as Array<Buffer | null>).map((text, i) => record.isReserved(names[i]!) ? null : text)
     })
+  }
+
+  look (id: string, lineage: string): Promise<Seen | undefined> {
+    return this.#run(lookScript, id, [lineage], this.#readLoaded)
   }
 
   stands (id: string, digest: string): Promise<boolean> {
@@ -123,8 +128,20 @@ export class RedisStore implements Store {
     return this.#run(renewScript, id, [digest, nextDigest, sealed], (reply) => reply === null ? undefined : String(reply))
   }
 
-  destroy (id: string, digest?: string): Promise<boolean> {
-    return this.#run(destroyScript, id, digest === undefined ? [] : [digest], (reply) => reply === 1)
+  retire (id: string, mark: string, lineage?: string): Promise<boolean> {
+    return this.#fenced(retireScript, id, ['', mark, ...lineage === undefined ? [] : [lineage]], readAnswer).then((answer) => answer?.[0] === 'ok')
+  }
+
+  finalize (id: string, mark: string): Promise<boolean> {
+    return this.#run(finalizeScript, id, [mark], (reply) => reply === 1)
+  }
+
+  takeBack (id: string, mark: string): Promise<boolean> {
+    return this.#run(takeBackScript, id, [mark], (reply) => reply === 1)
+  }
+
+  destroy (id: string, lineage?: string): Promise<boolean> {
+    return this.#run(destroyScript, id, lineage === undefined ? [] : [lineage], (reply) => reply === 1)
   }
 
   end (id: string, ticket?: string): Promise<boolean> {
@@ -189,8 +206,8 @@ export class RedisStore implements Store {
   }
 
   /** Any write, by the script that knows every operation. */
-  async #operate (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
-    const args = ['', digest, (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0), settingsArgument(write.settings)]
+  async #operate (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined> {
+    const args = ['', lineage, (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0), settingsArgument(write.settings)]
     for (const operation of write.operations) pushOperation(args, operation)
     pushUser(args, write)
     const answer = await this.#fenced(this.#scriptsOf(rules).operate, id, args, readAnswers)
@@ -320,10 +337,10 @@ function fitsAnyway (operations: readonly Operation[], rules: Rules): operations
 const MAX_USUAL = 500
 
 /** The arguments of the quick script for saving, or `undefined` where the write is more than it can do. */
-function usualSave (digest: string, { operations, settings, touch, binding }: Write): string[] | undefined {
+function usualSave (lineage: string, { operations, settings, touch, binding }: Write): string[] | undefined {
   if (binding !== undefined || settings.elevate !== undefined) return undefined
   if (operations.length === 0 || operations.length > MAX_USUAL || touch === 'always' || settingsArgument(settings) !== '') return undefined
-  const args = ['', digest, touch === 'due' ? '1' : '0', '']
+  const args = ['', lineage, touch === 'due' ? '1' : '0', '']
   let growth = 0
   for (const operation of operations) {
     if (operation.type !== 'set') return undefined

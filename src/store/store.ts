@@ -4,9 +4,12 @@
  * Two stores fulfil it, Redis and memory, and pass the same contract suite. Rules that hold for every operation:
  *
  * - **One step.** An operation happens as a whole or not at all; no other operation is ever seen half-way.
- * - **Guarded.** What takes a `digest` acts only while the record exists and is owned by a secret with that digest
- *   (the current one, an unconfirmed successor, or the predecessor of a routine renewal). Otherwise it changes
- *   nothing and says so by `undefined` or `false`. It never creates what is gone.
+ * - **Guarded.** Two doors lead to a record. `load` is for who arrives: it takes the digest of the presented secret, and
+ *   decides what that is worth. Everything else is for who is in: it takes the `lineage` that `load` found (see
+ *   `lineageOf`), which any number of routine renewals leave as it is, and acts only while the record exists and is of that
+ *   lineage. Otherwise it changes nothing and says so by `undefined` or `false`. It never creates what is gone.
+ * - **Reversible where a browser may be left with nothing.** A write with a new digest, and `retire`, leave behind what it
+ *   takes to undo them, under a mark, until `finalize` or `takeBack` say which it shall be.
  * - **The store's clock decides.** Times are milliseconds since 1970 as the store sees them; expiry is the store's alone.
  * - **Errors are of three kinds.** `StoreUnavailableError`: it is unknown whether anything happened, or nothing did.
  *   `RecordError`: the key holds no session record; it is left untouched. Any other error: the operation was refused
@@ -70,6 +73,9 @@ export interface LoadedRecord {
   fields: StoredFields
 }
 
+/** A record as `look` finds it. */
+export type Seen = Pick<LoadedRecord, 'now' | 'ttl' | 'fields'>
+
 /** One change to, or look at, a data field. Texts are as the codec makes them. */
 export type Operation =
   /** Answers the text as a Buffer, or `null`. */
@@ -106,7 +112,10 @@ export interface Settings {
   lifetime?: number
   /** The cookie of this session outlives the browser. */
   persistent?: boolean
-  /** Digest of a new secret: the old secrets stop working in the same step (`rotate`). */
+  /**
+   * Digest of a new secret: the old secrets stop working in the same step (`rotate`). Until `finalize`, the whole write can
+   * be taken back, with this digest as the mark.
+   */
   digest?: string
   /** The user has just been authenticated again: now becomes the time of that, and the session is elevated for so many seconds. */
   elevate?: number
@@ -295,16 +304,23 @@ export interface Store {
   /**
    * Applies a delta to an existing record.
    *
-   * @returns `undefined` where the record is gone or not owned by this digest any more; nothing was changed
+   * @returns `undefined` where the record is gone or of another lineage by now; nothing was changed
    */
-  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined>
+  write (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined>
 
   /**
    * Reads fields as they stand now, without extending the expiry.
    *
    * @returns one Buffer or `null` per name, or `undefined` where the record is gone
    */
-  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined>
+  read (id: string, lineage: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined>
+
+  /**
+   * The whole record as it stands now, for who is in already: nothing is extended, confirmed or ended by it.
+   *
+   * @returns `undefined` where the record is gone
+   */
+  look (id: string, lineage: string): Promise<Seen | undefined>
 
   /** Whether a secret of this digest is the record's current one or its unconfirmed successor, and no predecessor. */
   stands (id: string, digest: string): Promise<boolean>
@@ -320,12 +336,39 @@ export interface Store {
   renew (id: string, digest: string, nextDigest: string, sealed: string): Promise<string | undefined>
 
   /**
-   * Ends a record for good, and tells subscribers.
+   * Takes a record out of use: from now on there is no such record for anybody, until it is taken back. For the record that
+   * another one takes the place of. If nothing follows, it is gone for good a minute later.
    *
-   * @param digest where given, only if it owns the record
+   * @param mark names this step for `finalize` and `takeBack`
+   * @param lineage where given, only if the record is of that lineage
+   * @returns whether there was a record
+   */
+  retire (id: string, mark: string, lineage?: string): Promise<boolean>
+
+  /**
+   * Decides that the step of this mark stands. A retired record ends, and subscribers are told.
+   *
+   * @param mark of `retire`, or the digest of a write that rotated
+   * @returns whether a record ended by it
+   */
+  finalize (id: string, mark: string): Promise<boolean>
+
+  /**
+   * Undoes the step of this mark, exactly: the record is what it was before, data, secrets and expiry. Nobody but whoever
+   * took the step can have changed the record since, because nobody else knows its new secret.
+   *
+   * @param mark as for `finalize`
+   * @returns whether there was such a step to undo
+   */
+  takeBack (id: string, mark: string): Promise<boolean>
+
+  /**
+   * Ends a record for good, a retired one too, and tells subscribers.
+   *
+   * @param lineage where given, only if the record is of that lineage
    * @returns whether there was something to end
    */
-  destroy (id: string, digest?: string): Promise<boolean>
+  destroy (id: string, lineage?: string): Promise<boolean>
 
   /**
    * Ends a record that somebody else uses, and tells subscribers.

@@ -7,7 +7,7 @@
 import { channels, type SessionEvent, type StoreOperation } from '../diagnostics.js'
 import { RecordError, StoreUnavailableError } from '../errors.js'
 import type {
-  Announced, Announcement, Description, EndListener, Entry, LoadedRecord, RawRecord, Rules, Store, StoreStatus, Subscription, UserList, Write, Written
+  Announced, Announcement, Description, EndListener, Entry, LoadedRecord, RawRecord, Rules, Seen, Store, StoreStatus, Subscription, UserList, Write, Written
 } from './store.js'
 
 export class WatchedStore implements Store {
@@ -43,12 +43,12 @@ export class WatchedStore implements Store {
     })
   }
 
-  write (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
+  write (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined> {
     const { saved, rotated, gone, storeError } = channels
     if (!saved.hasSubscribers && !rotated.hasSubscribers && !gone.hasSubscribers && !storeError.hasSubscribers) {
-      return this.#store.write(id, digest, write, rules)
+      return this.#store.write(id, lineage, write, rules)
     }
-    return this.#watch('write', id, () => this.#store.write(id, digest, write, rules), (written, event) => {
+    return this.#watch('write', id, () => this.#store.write(id, lineage, write, rules), (written, event) => {
       if (written === undefined) {
         gone.publish({ ...event, operation: 'write' })
         return
@@ -59,11 +59,20 @@ export class WatchedStore implements Store {
     })
   }
 
-  read (id: string, digest: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
+  read (id: string, lineage: string, names: readonly string[]): Promise<Array<Buffer | null> | undefined> {
     const { gone, storeError } = channels
-    if (!gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.read(id, digest, names)
-    return this.#watch('read', id, () => this.#store.read(id, digest, names), (texts, event) => {
+    if (!gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.read(id, lineage, names)
+    return this.#watch('read', id, () => this.#store.read(id, lineage, names), (texts, event) => {
       if (texts === undefined) gone.publish({ ...event, operation: 'read' })
+    })
+  }
+
+  look (id: string, lineage: string): Promise<Seen | undefined> {
+    const { loaded, missed, storeError } = channels
+    if (!loaded.hasSubscribers && !missed.hasSubscribers && !storeError.hasSubscribers) return this.#store.look(id, lineage)
+    return this.#watch('look', id, () => this.#store.look(id, lineage), (record, event) => {
+      if (record === undefined) missed.publish(event)
+      else loaded.publish({ ...event, touched: false })
     })
   }
 
@@ -80,12 +89,31 @@ export class WatchedStore implements Store {
     })
   }
 
-  destroy (id: string, digest?: string): Promise<boolean> {
-    const { destroyed, gone, storeError } = channels
-    if (!destroyed.hasSubscribers && !gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.destroy(id, digest)
-    return this.#watch('destroy', id, () => this.#store.destroy(id, digest), (ended, event) => {
+  retire (id: string, mark: string, lineage?: string): Promise<boolean> {
+    const { gone, storeError } = channels
+    if (!gone.hasSubscribers && !storeError.hasSubscribers) return this.#store.retire(id, mark, lineage)
+    return this.#watch('retire', id, () => this.#store.retire(id, mark, lineage), (retired, event) => {
+      if (!retired && lineage !== undefined) gone.publish({ ...event, operation: 'retire' })
+    })
+  }
+
+  finalize (id: string, mark: string): Promise<boolean> {
+    const { destroyed, storeError } = channels
+    if (!destroyed.hasSubscribers && !storeError.hasSubscribers) return this.#store.finalize(id, mark)
+    return this.#watch('finalize', id, () => this.#store.finalize(id, mark), (ended, event) => {
       if (ended) destroyed.publish(event)
-      else if (digest !== undefined) gone.publish({ ...event, operation: 'destroy' })
+    })
+  }
+
+  takeBack (id: string, mark: string): Promise<boolean> {
+    return this.#attempt('takeBack', id, () => this.#store.takeBack(id, mark))
+  }
+
+  destroy (id: string, lineage?: string): Promise<boolean> {
+    const { destroyed, storeError } = channels
+    if (!destroyed.hasSubscribers && !storeError.hasSubscribers) return this.#store.destroy(id, lineage)
+    return this.#watch('destroy', id, () => this.#store.destroy(id, lineage), (ended, event) => {
+      if (ended) destroyed.publish(event)
     })
   }
 

@@ -1,4 +1,5 @@
 /** Routine renewal of the secret: offered, confirmed by first use, and what an old secret is worth at each stage. */
+import { lineageOf } from '../../src/store/record.js'
 import { apart, created, dataOf, delta, get, increment, kept, near, newDigest, type Owner, type Part, RENEWING, RULES, set, type Subject, unchanged } from './kit.js'
 
 /** A record whose renewal was offered, and what the successor is. */
@@ -69,14 +70,45 @@ export const renewing: Part = async (t, subject) => {
     }
   })
 
-  await t.test('while a successor waits for its first use, both secrets own the record', async (t) => {
-    const { owner, next } = await offered(subject)
+  await t.test('while a successor waits for its first use, the lineage is good for everything, and no use of the successor', async (t) => {
+    const { owner } = await offered(subject)
     await pass(owner.id, 90_000)
-    for (const [i, digest] of [owner.digest, next].entries()) {
-      t.strictSame((await store.write(owner.id, digest, apart(increment('n'), get('user')), RENEWING))?.results, [String(i + 1), Buffer.from('andrew')])
-      t.strictSame(await store.read(owner.id, digest, ['n']), [Buffer.from(String(i + 1))])
-    }
+    t.strictSame((await store.write(owner.id, owner.digest, apart(increment('n'), get('user')), RENEWING))?.results, ['1', Buffer.from('andrew')])
+    t.strictSame(await store.read(owner.id, owner.digest, ['n']), [Buffer.from('1')])
     t.equal((await kept(subject, owner)).fields['@digest'], owner.digest, 'only loading counts as use')
+  })
+
+  await t.test('whoever was let in goes on over any number of renewals, whatever secret let him in', async (t) => {
+    const owner = await created(subject, { user: 'andrew' })
+    let { id, digest } = owner
+    for (let i = 0; i < 5; i++) {
+      const { next } = await confirmed(subject, { id, digest })
+      digest = next
+      await pass(id, 30_000)
+      const loaded = await store.load(id, digest, true, RENEWING)
+      t.equal(lineageOf((name) => loaded?.fields.get(name)), owner.digest, 'everybody is of one lineage')
+      t.strictSame((await store.write(id, owner.digest, apart(increment('n')), RENEWING))?.results, [String(i + 1)])
+      t.strictSame(await store.read(id, owner.digest, ['n']), [Buffer.from(String(i + 1))])
+      const seen = await store.look(id, owner.digest)
+      t.equal(seen?.fields.get('n'), String(i + 1))
+    }
+    t.equal((await store.load(id, digest, true, RENEWING))?.standing, 'current', 'and none of it is an old secret used again')
+    const rotated = newDigest()
+    t.ok(await store.write(id, owner.digest, delta([], { settings: { digest: rotated } }), RENEWING))
+    t.equal(await store.look(id, owner.digest), undefined, 'rotate() begins a new lineage')
+    t.equal(lineageOf((name) => (name === '@digest' ? rotated : undefined)), rotated)
+    t.ok(await store.look(id, rotated))
+  })
+
+  await t.test('looking extends nothing, confirms nothing and ends nothing', async (t) => {
+    const { owner, next } = await offered(subject)
+    await pass(owner.id, 60_000)
+    await unchanged(t, subject, owner, 'looking', async () => {
+      const seen = await store.look(owner.id, owner.digest)
+      t.equal(seen?.fields.get('user'), 'andrew')
+      near(t, subject, seen?.ttl, 40_000, 'what is left')
+      for (const digest of [next, newDigest(), '']) t.equal(await store.look(owner.id, digest), undefined)
+    })
   })
 
   await t.test('the first load with the successor confirms it', async (t) => {
@@ -122,10 +154,11 @@ export const renewing: Part = async (t, subject) => {
     t.equal(await store.inspect(owner.id), undefined)
   })
 
-  await t.test('a successor may be used to end the session before it was confirmed', async (t) => {
+  await t.test('a session may be ended while a successor waits for its first use', async (t) => {
     const { owner, next } = await offered(subject)
-    t.equal(await store.destroy(owner.id, next), true)
+    t.equal(await store.destroy(owner.id, lineageOf((name) => name === '@digest' ? owner.digest : undefined)), true)
     t.equal(await store.inspect(owner.id), undefined)
+    t.equal(await store.load(owner.id, next, true, RENEWING), undefined)
   })
 
   await t.test('the predecessor that comes after the grace ends the record', async (t) => {
@@ -165,10 +198,14 @@ export const renewing: Part = async (t, subject) => {
     const { owner, next } = await confirmed(subject)
     const second = await confirmed(subject, { id: owner.id, digest: next })
     await unchanged(t, subject, owner, 'other operations', async () => {
-      t.equal(await store.read(owner.id, owner.digest, ['user']), undefined)
-      t.equal(await store.write(owner.id, owner.digest, delta([set('a', '1')]), RENEWING), undefined)
+      for (const secret of [next, second.next]) {
+        t.equal(await store.read(owner.id, secret, ['user']), undefined)
+        t.equal(await store.look(owner.id, secret), undefined)
+        t.equal(await store.write(owner.id, secret, delta([set('a', '1')]), RENEWING), undefined)
+        t.equal(await store.retire(owner.id, 'mark', secret), false)
+        t.equal(await store.destroy(owner.id, secret), false)
+      }
       t.equal(await store.renew(owner.id, owner.digest, newDigest(), 'sealed'), undefined)
-      t.equal(await store.destroy(owner.id, owner.digest), false)
     })
     t.ok(await store.load(owner.id, second.next, false, RENEWING))
   })
@@ -229,7 +266,7 @@ export const renewing: Part = async (t, subject) => {
     t.strictSame([await store.stands(owner.id, owner.digest), await store.stands(owner.id, next)], [false, true], 'confirmed')
     t.ok(await store.read(owner.id, owner.digest, ['user']), 'although the predecessor is still welcome')
     const rotated = newDigest()
-    await store.write(owner.id, next, delta([], { settings: { digest: rotated } }), RENEWING)
+    await store.write(owner.id, owner.digest, delta([], { settings: { digest: rotated } }), RENEWING)
     t.strictSame([await store.stands(owner.id, next), await store.stands(owner.id, rotated)], [false, true], 'rotated')
     t.equal(await store.stands(owner.id, newDigest()), false, 'one that never was')
     await store.destroy(owner.id)

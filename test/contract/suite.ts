@@ -14,9 +14,10 @@ import { naming } from './naming.js'
 import { operating } from './operating.js'
 import { overlapping } from './overlapping.js'
 import { renewing } from './renewing.js'
+import { reversing } from './reversing.js'
 import { rotating } from './rotating.js'
 
-const PARTS = { creating, guarding, operating, limiting, naming, expiring, rotating, renewing, overlapping, listing }
+const PARTS = { creating, guarding, operating, limiting, naming, expiring, rotating, reversing, renewing, overlapping, listing }
 
 /** Holds a store against the contract. */
 export async function storeContract (t: Test, subject: Subject): Promise<void> {
