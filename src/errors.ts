@@ -120,13 +120,20 @@ export const HeadersSentError = createError('SESSION_HEADERS_SENT',
 export const NoDataError = createError('SESSION_NO_DATA',
   'A session without data has no record: give sessions.issue() at least one field.', 500)
 
-/** The session was looked at before the plugin's own `onRequest` hook loaded it. */
+/** The session was to be ended before the plugin's own `onRequest` hook loaded it. Reading gives `undefined` until then. */
 export const TooEarlyError = createError<[string]>('SESSION_TOO_EARLY',
   'request.%s is not loaded yet: register the session plugin before the hooks that use it.', 500)
 
 /** The route was registered with `{ session: false }` and writes to the session all the same. */
 export const DisabledError = createError('SESSION_DISABLED',
   'This route has config.session = false: its session is empty and cannot be changed.', 500)
+
+/**
+ * The session was written to on a page outside the option `cookie.path`. Browsers do not send the cookie there, so the session
+ * is empty, and a new one would take the place of the visitor's in the browser.
+ */
+export const OutsidePathError = createError<[string]>('SESSION_OUTSIDE_PATH',
+  'This page is outside cookie.path (%s), where the session is empty and cannot be changed. Move the page below that path, or set cookie.path to one above both.', 500)
 
 /**
  * A route with `onStoreError: 'anonymous'` was given an empty session, because the store did not answer, and changes it

@@ -10,10 +10,11 @@ import type { Migrations } from './migrate/migration.js'
 import { MovingCookie } from './migrate/moving-cookie.js'
 import type { ResolvedMigration } from './migrate/options.js'
 import type { CookieOptions, ResolvedOptions } from './options.js'
+import type { SessionInstance } from './session/context.js'
 import { Endings } from './session/endings.js'
-import type { FieldRules } from './session/fields.js'
 import { FieldSchema } from './session/schema.js'
-import type { SessionInstance } from './session/state.js'
+import type { FieldRules } from './session/snapshot.js'
+import { TakeBacks } from './session/take-backs.js'
 import { connectStore } from './store/connect.js'
 import { WatchedStore } from './store/watched.js'
 import { UserField } from './users/user-field.js'
@@ -70,7 +71,9 @@ export async function assemble (fastify: FastifyInstance, options: ResolvedOptio
         onLimit: options.onLimit
       }),
     devices: options.devices,
-    endings: new Endings(store)
+    endings: new Endings(store),
+    takeBacks: new TakeBacks(),
+    warn
   }
   return { instance, cookie, migrations }
 }

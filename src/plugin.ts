@@ -3,18 +3,19 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import fp from 'fastify-plugin'
-import { forbidStoring, varyByCookie } from './cookie/cookie.js'
 import { DUPLICATE, findCookie } from './cookie/header.js'
 import { hasTokenForm } from './cookie/token.js'
 import { channels, type SessionEvents } from './diagnostics.js'
-import { AssignmentError, DegradedError, GoneError, StoreUnavailableError, TooEarlyError } from './errors.js'
-import { hold, release } from './held-reply.js'
+import { AssignmentError, DegradedError, StoreUnavailableError, TooEarlyError } from './errors.js'
 import { assemble } from './instance.js'
 import { resolveOptions, type SessionOptions } from './options.js'
 import { isDemanding, refusalOf, type AuthenticationRule } from './session/authentication.js'
+import { HeldPayload } from './response/held-payload.js'
+import { hold, release } from './response/held-reply.js'
+import { isWebResponse, writeHeaders } from './response/headers.js'
+import type { RouteSession } from './session/context.js'
 import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
-import type { RouteSession } from './session/state.js'
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
 import { seldom } from './seldom.js'
@@ -45,7 +46,10 @@ declare module 'fastify' {
 }
 
 /** A request as this instance of the plugin decorates it. */
-type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | null>
+type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | typeof SAVED | null>
+
+/** In place of a session that nobody had looked at when the response was about to leave. */
+const SAVED = Symbol('saved')
 
 async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): Promise<void> {
   const options = resolveOptions(given, process.env)
@@ -55,7 +59,10 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   const warn = seldom()
   const { instance, cookie, migrations } = await assemble(fastify, options, warn)
   const { signer } = instance
-  fastify.addHook('onClose', async () => { await instance.endings.close() })
+  fastify.addHook('onClose', async () => {
+    await instance.endings.close()
+    await instance.takeBacks.close()
+  })
 
   // One property each, known from the start, so that requests keep one shape.
   const kSession = Symbol(`${decoratorName} of the request`)
@@ -69,12 +76,15 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   // A hook more for every request, so only where somebody would read what it says.
   if (saysSomething(fastify.log)) fastify.addHook('onResponse', warnOfLostChanges)
 
-  function sessionOf (request: Decorated): Session {
-    const session = request[kSession] as Session | null
-    if (session !== null) return session
+  /** The session of a request; `undefined` as long as it is not loaded. */
+  function sessionOf (request: Decorated): Session | undefined {
+    const known = request[kSession] as Session | typeof SAVED | null
+    if (known !== null && known !== SAVED) return known.loading ? undefined : known
     const reply = request[kReply] as FastifyReply | null
-    if (reply === null) throw new TooEarlyError(decoratorName)
-    return newSession(request, reply, routeSession(request))
+    if (reply === null) return undefined
+    const session = newSession(request, reply, routeSession(request))
+    if (known === SAVED) session.seal()
+    return session
   }
 
   function routeSession (request: FastifyRequest): RouteSession {
@@ -88,13 +98,16 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     return session
   }
 
-  function getSession (this: FastifyRequest): PublicSession {
-    return viewOf(sessionOf(this as Decorated))
+  function getSession (this: FastifyRequest): PublicSession | undefined {
+    const session = sessionOf(this as Decorated)
+    return session && viewOf(session)
   }
 
   function setSession (this: FastifyRequest, value: unknown): void {
-    if (value !== null && value !== undefined) throw new AssignmentError(decoratorName)
-    sessionOf(this as Decorated).endLater()
+    if (value !== null) throw new AssignmentError(decoratorName)
+    const session = sessionOf(this as Decorated)
+    if (session === undefined) throw new TooEarlyError(decoratorName)
+    session.endLater()
   }
 
   /** Loads the session, and holds it against what the route asks for. */
@@ -113,7 +126,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
         done(error)
         return
       }
-      const session = sessionOf(request as Decorated)
+      const session = sessionOf(request as Decorated)!
       viewOf(session)
       done(session.degraded ? new DegradedError() : refusalOf(rule, session.authentication))
     }
@@ -122,21 +135,21 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   /** Loads the session where, and only where, a cookie came that this plugin issued. */
   function loadSession (request: FastifyRequest, reply: FastifyReply, route: RouteSession, done: HookHandlerDoneFunction): void {
     const header = request.raw.headers.cookie
-    if (header === undefined || route === false) {
+    if (header === undefined || route === false || !cookie.reaches(request)) {
       done()
       return
     }
     const value = findCookie(header, cookie.name)
     if (value === undefined) {
       if (migrations === undefined) done()
-      else loadMoved(request, reply, done)
+      else loadMoved(request, done)
       return
     }
     const session = newSession(request as Decorated, reply, route)
     session.noteCookie()
     if (value === DUPLICATE) {
       reject('duplicate')
-      warn('duplicate', () => { request.log.warn('several session cookies came in one request; all were ignored (cookie tossing?)') })
+      warn('duplicate', () => { request.log.warn('several session cookies came in one request; all were ignored: was cookie.domain or cookie.path changed? The next login puts that right. If nothing was changed, somebody on a sibling host may be trying something (cookie tossing)') })
       done()
       return
     }
@@ -148,29 +161,38 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
         warn('signature', () => { request.log.warn('a session cookie came whose signature no secret made; it was ignored (forged, or signed with a secret that was retired?)') })
       }
       if (migrations === undefined) done()
-      else loadMoved(request, reply, done)
+      else loadMoved(request, done)
       return
     }
-    session.begin(token, (reused) => {
+    session.load(token, (reused) => {
       if (reused) reportReuse(request, token.id)
       if (migrations === undefined || reused || !session.isNew) done()
-      else loadMoved(request, reply, done)
-    }, (error: Error) => { failLoading(request, reply, session, token.id, error, done) })
+      else loadMoved(request, done)
+    }, (error: Error) => { failLoading(request, session, token.id, error, done) })
   }
 
   /** Loads the session of another library, where its cookie came and none of ours was good for anything. */
-  function loadMoved (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  function loadMoved (request: FastifyRequest, done: HookHandlerDoneFunction): void {
     const moving = migrations?.move(request.raw.headers.cookie ?? '')
     if (moving === undefined) {
       done()
       return
     }
-    const session = sessionOf(request as Decorated)
+    const session = sessionOf(request as Decorated)!
     session.noteCookie()
-    session.inherit(moving, (id, reused) => {
-      if (reused) reportReuse(request, id)
-      done()
-    }, (error: Error) => { failLoading(request, reply, session, undefined, error, done) })
+    const fail = (error: Error): void => { failLoading(request, session, undefined, error, done) }
+    moving.then((token) => {
+      if (token === undefined) {
+        done()
+        return
+      }
+      // Its secret follows from the old cookie, and is renewed at the end of the request as in routine renewal: parallel
+      // requests with the old cookie get the same successor.
+      session.load(token, (reused) => {
+        if (reused) reportReuse(request, token.id)
+        done()
+      }, fail, true)
+    }, (error: Error) => { session.failLoading(error, fail) })
   }
 
   function reportReuse (request: FastifyRequest, sessionId: string | undefined): void {
@@ -178,14 +200,13 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   }
 
   /** Answers a request whose session could not be loaded, or lets its route go on without, where that is wanted. */
-  function failLoading (request: FastifyRequest, reply: FastifyReply, session: Session, sessionId: string | undefined, error: Error, done: HookHandlerDoneFunction): void {
-    if (error instanceof StoreUnavailableError && session.degrade(options.onStoreError)) {
-      warn('degraded', () => { request.log.warn({ sessionId, code: error.code }, 'a session could not be loaded; the route goes on without it') })
-      done()
+  function failLoading (request: FastifyRequest, session: Session, sessionId: string | undefined, error: Error, done: HookHandlerDoneFunction): void {
+    if (!(error instanceof StoreUnavailableError && session.goesOnWithout(options.onStoreError))) {
+      done(error)
       return
     }
-    refuse(reply, error)
-    done(error)
+    warn('degraded', () => { request.log.warn({ sessionId, code: error.code }, 'a session could not be loaded; the route goes on without it') })
+    done()
   }
 
   function reject (reason: SessionEvents['rejected']['reason']): void {
@@ -194,64 +215,40 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Saves what changed, before the first byte of the response leaves. */
   function saveSession (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error?: Error | null, payload?: unknown) => void): void {
-    const session = (request as Decorated)[kSession] as Session | null
-    if (session === null) {
+    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null
+    if (session === null || session === SAVED) {
+      (request as Decorated)[kSession] = SAVED
       done()
       return
     }
-    if (session.view !== undefined) varyByCookie(reply)
-    if (session.sealed || !session.unsaved) {
-      session.seal()
-      conclude(reply, session)
-      done()
+    const first = !session.sealed
+    // From here on changes would come too late for some of those who make them.
+    session.seal()
+    if (!first || !session.unfinished) {
+      done(null, writeHeaders(reply, cookie, session.answer(statusOf(reply, payload)), payload))
       return
     }
-    const failed = statusOf(reply, payload) >= 500 && !options.saveOnError
+    const status = statusOf(reply, payload)
+    const held = new HeldPayload(payload)
     hold(reply)
-    session.finish(failed).then(() => {
+    session.finish(status, status >= 500 && !options.saveOnError).then(() => {
       release(reply)
-      session.seal()
-      conclude(reply, session)
-      done()
+      const error = held.release()
+      if (error === undefined) done(null, writeHeaders(reply, cookie, session.answer(status), payload))
+      else done(error)
     }, (error: Error) => {
       // Fastify answers with the error now, and comes here again with that answer.
       release(reply)
-      session.seal()
-      refuse(reply, error)
+      held.close()
       done(error)
     })
   }
 
   /** Where the application wrote the response by hand, `saveSession` was not called. */
   function warnOfLostChanges (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const session = (request as Decorated)[kSession] as Session | null
-    if (session !== null && !session.sealed && session.dirty) {
-      const { method, routeOptions: { url = '' } } = request
-      warn(`lost ${method} ${url}`, () => {
-        request.log.warn({ route: `${method} ${url}` }, 'the session was changed and not saved: before writing to a hijacked reply, await session.save()')
-      })
-    }
+    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null
+    if (session !== null && session !== SAVED && !session.sealed) session.warnOfLostChanges()
     done()
-  }
-
-  /** The last look at a response that is about to leave. */
-  function conclude (reply: FastifyReply, session: Session): void {
-    if (session.failure === undefined) cookie.settle(reply)
-    else if (reply.statusCode === 503) refuse(reply, session.failure)
-    // What stands in this answer holds for this moment only.
-    else if (session.degraded) forbidStoring(reply)
-    else cookie.settle(reply)
-  }
-
-  /** An answer that the store made impossible: no cookie, and a hint when to come again. */
-  function refuse (reply: FastifyReply, error: Error): void {
-    // Any other error, a limit for instance, leaves alone what an earlier save stored: without its cookie, a rotated
-    // session would be nobody's.
-    if (error instanceof StoreUnavailableError || error instanceof GoneError) cookie.withdraw(reply)
-    if (!(error instanceof StoreUnavailableError)) return
-    // Spread over a few seconds, so that everybody does not come back in the same one.
-    reply.header('retry-after', String(1 + Math.floor(Math.random() * 3)))
-    reply.header('cache-control', 'no-store')
   }
 }
 
@@ -268,7 +265,7 @@ function saysSomething (log: FastifyInstance['log']): boolean {
 
 /** A handler may also answer with a web `Response`, whose status Fastify takes over after this hook. */
 function statusOf (reply: FastifyReply, payload: unknown): number {
-  return Object.prototype.toString.call(payload) === '[object Response]' ? (payload as { status: number }).status : reply.statusCode
+  return isWebResponse(payload) ? payload.status : reply.statusCode
 }
 
 /** Server-side sessions for Fastify 5, kept in Redis. */

@@ -1,20 +1,15 @@
 /**
  * Sessions from outside a request: `fastify.sessions`.
  */
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import { NoDataError, NoUsersError } from './errors.js'
 import { Session } from './session/session.js'
-import type { SessionInstance } from './session/state.js'
+import type { SessionInstance } from './session/context.js'
 import type { SessionData } from './session/types.js'
 import { decode } from './store/codec.js'
 import { isId, isReserved } from './store/record.js'
 import type { Description, RawRecord, StoreStatus } from './store/store.js'
 import { userKey, type UserValue } from './users/user-field.js'
 import type { UserIndex } from './users/user-index.js'
-
-/** All that a session has to know of its request and response where there is none: a cookie could still be sent. */
-const NO_REQUEST = {} as FastifyRequest
-const NO_REPLY = { raw: { headersSent: false } } as FastifyReply
 
 /** One session, as `fastify.sessions` shows it. Times are by the store's clock. */
 export interface SessionInfo {
@@ -68,14 +63,12 @@ export class Sessions {
    * @throws `SESSION_NO_DATA`, the errors of `session.set()`, and those of `session.save()`
    */
   async issue (data: Partial<SessionData> & Record<string, unknown>): Promise<{ cookie: string }> {
-    const headers: { cookie?: string } = {}
-    const { name } = this.#instance.cookie
-    const cookie = { name, issue: (_: unknown, token: string) => { headers.cookie = `${name}=${token}` }, clear () {} }
-    const session = new Session({ ...this.#instance, cookie }, NO_REQUEST, NO_REPLY, undefined)
+    const session = new Session(this.#instance)
     for (const [field, value] of Object.entries(data)) session.set(field, value)
     await session.save()
-    if (headers.cookie === undefined) throw new NoDataError()
-    return headers as { cookie: string }
+    const { cookie } = session.answer(200)
+    if (cookie === undefined || cookie === 'clear') throw new NoDataError()
+    return { cookie: `${this.#instance.cookie.name}=${cookie.token}` }
   }
 
   /**

@@ -1,157 +1,119 @@
 /**
- * Issuing and clearing the cookie: one Set-Cookie line of ours per response, and the caching headers that go with it.
+ * How the cookie is written, and where browsers send it.
  */
-import type { FastifyReply } from 'fastify'
+import { isIP } from 'node:net'
 import type { SerializeOptions } from '@fastify/cookie'
-import { isHijacked } from '../held-reply.js'
+import type { FastifyRequest } from 'fastify'
 import type { CookieOptions } from '../options.js'
+import type { CookieLines, OwedCookie } from '../response/headers.js'
+import { DUPLICATE, findCookie } from './header.js'
 
 /** RFC 6265bis, section 5.6.2: browsers cut longer ages down to 400 days. */
 const MAX_AGE_LIMIT = 400 * 24 * 60 * 60
-
-/** The line that this plugin put into a response, so that it can be replaced or taken back. */
-const kLine = Symbol('fastify-live-session.set-cookie')
-
-interface ReplyWithLine extends FastifyReply { [kLine]?: Map<string, string> }
+/** Of a host's parents and of a path's prefixes, so many are tried where a cookie of another domain or path has to go. */
+const MAX_VARIANTS = 4
 
 /** One plugin instance's cookie. */
-export class SessionCookie {
+export class SessionCookie implements CookieLines {
   readonly name: string
+  /** Browsers send it to this path and below. */
+  readonly path: string
   /** Everything behind the value. It never changes, so it is written once. */
   readonly #attributes: string
   readonly #clearingLine: string
-  readonly #secure: boolean
+  readonly #options: CookieOptions
+  readonly #serialize: Serialize
   #explained = false
 
   /**
    * @param options checked cookie options
    * @param serialize the serializer of @fastify/cookie
    */
-  constructor (options: CookieOptions, serialize: (name: string, value: string, options: SerializeOptions) => string) {
+  constructor (options: CookieOptions, serialize: Serialize) {
     this.name = options.name
-    this.#secure = options.secure
-    const attributes: SerializeOptions = {
-      domain: options.domain,
-      path: options.path,
-      httpOnly: options.httpOnly,
-      secure: options.secure,
-      sameSite: options.sameSite,
-      partitioned: options.partitioned,
-      priority: options.priority
-    }
-    this.#attributes = serialize(options.name, '', attributes).slice(options.name.length + 1)
-    this.#clearingLine = serialize(options.name, '', { ...attributes, maxAge: 0, expires: new Date(0) })
+    this.path = options.path
+    this.#options = options
+    this.#serialize = serialize
+    this.#attributes = serialize(options.name, '', this.#serializeOptions()).slice(options.name.length + 1)
+    this.#clearingLine = this.#expired(options.domain, options.path)
   }
 
   /**
-   * Puts the cookie into the response, in place of one that is there already.
-   *
-   * @param maxAge seconds for a persistent cookie; `undefined`: it ends with the browser
+   * Whether browsers send the cookie with this request (RFC 6265bis, section 5.1.4). By the path as the router decodes it:
+   * what leads to the same route is treated alike.
    */
-  issue (reply: FastifyReply, token: string, maxAge: number | undefined): void {
-    if (this.#secure && !this.#explained) this.#explainPlainHttp(reply)
+  reaches (request: FastifyRequest): boolean {
+    if (this.path === '/') return true
+    const path = decodedPath(request.raw.url ?? '')
+    return path !== undefined && path.startsWith(this.path) &&
+      (path.length === this.path.length || this.path.endsWith('/') || path[this.path.length] === '/')
+  }
+
+  /** The Set-Cookie lines for what the browser is owed: the last one is the cookie's own. */
+  lines (owed: OwedCookie, request: FastifyRequest): string[] {
+    // Browsers would go on sending both, and both would be ignored. Which one is which they do not say.
+    const { cookie } = request.raw.headers
+    const strays = cookie !== undefined && findCookie(cookie, this.name) === DUPLICATE ? this.#strays(request) : []
+    if (owed === 'clear') return [...strays, this.#clearingLine]
+    if (this.#options.secure && !this.#explained) this.#explainPlainHttp(request)
+    const { token, maxAge } = owed
     const age = maxAge === undefined ? '' : `; Max-Age=${Math.min(Math.max(1, Math.floor(maxAge)), MAX_AGE_LIMIT)}`
-    this.#put(reply, `${this.name}=${token}${this.#attributes}${age}`)
+    return [...strays, `${this.name}=${token}${this.#attributes}${age}`]
   }
 
-  /** Has the browser drop its cookie: same name, domain and path, or it would keep it. */
-  clear (reply: FastifyReply): void {
-    this.#put(reply, this.#clearingLine)
+  /**
+   * Lines that have the browser drop cookies of this name that were set for another domain or path: by an earlier
+   * configuration, or by somebody else. Name, domain and path are what browsers tell cookies apart by.
+   */
+  #strays (request: FastifyRequest): string[] {
+    if (this.name.startsWith('__Host-')) return [] // bound to the host and to /
+    const { domain, path } = this.#options
+    return [undefined, ...domainsOf(request.hostname)].flatMap((otherDomain) =>
+      pathsOf(decodedPath(request.raw.url ?? '') ?? '/', path)
+        .filter((otherPath) => otherDomain !== domain?.replace(/^\./, '').toLowerCase() || otherPath !== path)
+        .map((otherPath) => this.#expired(otherDomain, otherPath)))
   }
 
-  /** Takes back what `issue` or `clear` put into a response that turned out to be another one. */
-  withdraw (reply: FastifyReply): void {
-    const line = (reply as ReplyWithLine)[kLine]?.get(this.name)
-    if (line === undefined) return
-    const headers = headersOf(reply)
-    const others = linesOf(headers.get(reply, 'set-cookie')).filter((other) => other !== line)
-    headers.remove(reply, 'set-cookie')
-    if (others.length > 0) headers.set(reply, 'set-cookie', others);
-    (reply as ReplyWithLine)[kLine]?.delete(this.name)
+  #expired (domain: string | undefined, path: string): string {
+    return this.#serialize(this.name, '', { ...this.#serializeOptions(), domain, path, maxAge: 0, expires: new Date(0) } as SerializeOptions)
+  }
+
+  #serializeOptions (): SerializeOptions {
+    const { domain, path, httpOnly, secure, sameSite, partitioned, priority } = this.#options
+    return { domain, path, httpOnly, secure, sameSite, partitioned, priority }
   }
 
   /** Says once why a browser that came over plain http will not send the cookie back: a classic hour lost. */
-  #explainPlainHttp (reply: FastifyReply): void {
-    const { protocol, headers } = reply.request
+  #explainPlainHttp ({ protocol, headers, log }: FastifyRequest): void {
     // A hint for the log only, so that a proxy which ends TLS gives no false alarm; nothing else looks at this header.
     if (protocol === 'https' || headers['x-forwarded-proto'] === 'https') return
     this.#explained = true
-    reply.log.warn(`The session cookie "${this.name}" is marked Secure, but this request came over plain http: most clients ` +
+    log.warn(`The session cookie "${this.name}" is marked Secure, but this request came over plain http: most clients ` +
       'drop such a cookie without a word, and the next request is anonymous again. Use https, or for development only set ' +
       'cookie.secure to false (SESSION_COOKIE_SECURE=false). Behind a proxy that ends TLS all is well; trustProxy ends this message.')
   }
+}
 
-  /** The last word on a response that carries our cookie, after the application set its own caching headers. */
-  settle (reply: FastifyReply): void {
-    if ((reply as ReplyWithLine)[kLine]?.has(this.name) === true) forbidStoring(reply)
-  }
+type Serialize = (name: string, value: string, options: SerializeOptions) => string
 
-  #put (reply: FastifyReply, line: string): void {
-    this.withdraw(reply)
-    const headers = headersOf(reply)
-    const others = linesOf(headers.get(reply, 'set-cookie'))
-    headers.set(reply, 'set-cookie', others.length === 0 ? line : [...others, line])
-    const lines = (reply as ReplyWithLine)[kLine] ??= new Map<string, string>()
-    lines.set(this.name, line)
-    forbidStoring(reply)
+/** The path of a request's target, decoded but for characters that would mean something else then. */
+function decodedPath (url: string): string | undefined {
+  try {
+    return decodeURI(/^[^?#]*/.exec(url)![0])
+  } catch {
+    return undefined
   }
 }
 
-/** Access to the headers that a reply will be sent with. */
-interface Headers {
-  get (reply: FastifyReply, name: string): number | string | string[] | undefined
-  /** Replaces what is there. */
-  set (reply: FastifyReply, name: string, value: string | string[]): void
-  remove (reply: FastifyReply, name: string): void
+/** The host and its parents, as far as a cookie can be set for them. */
+function domainsOf (host: string | undefined): string[] {
+  const labels = (host ?? '').toLowerCase().split('.')
+  if (isIP(host ?? '') !== 0 || !labels.every((label) => /^[a-z0-9_-]+$/.test(label))) return []
+  return labels.slice(0, -1).map((_, i) => labels.slice(i).join('.')).slice(0, MAX_VARIANTS)
 }
 
-/** The usual case. What a middleware put into the raw response is seen too, and removed with the rest. */
-const BY_FASTIFY: Headers = {
-  get: (reply, name) => reply.getHeader(name),
-  set: (reply, name, value) => {
-    // Where a Set-Cookie is there, Fastify would add to it.
-    if (reply.hasHeader(name)) reply.removeHeader(name)
-    reply.header(name, value)
-  },
-  remove: (reply, name) => { reply.removeHeader(name) }
-}
-
-/** A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there. */
-const BY_HAND: Headers = {
-  get: (reply, name) => reply.raw.getHeader(name),
-  set: (reply, name, value) => { reply.raw.setHeader(name, value) },
-  remove: (reply, name) => { reply.raw.removeHeader(name) }
-}
-
-/** Nothing can be changed any more. */
-const SENT: Headers = { get: () => undefined, set: () => {}, remove: () => {} }
-
-function headersOf (reply: FastifyReply): Headers {
-  if (!isHijacked(reply)) return BY_FASTIFY
-  return reply.raw.headersSent ? SENT : BY_HAND
-}
-
-/**
- * Marks a response as dependent on the session, for caches (RFC 9110, section 12.5.5).
- */
-export function varyByCookie (reply: FastifyReply): void {
-  const vary = reply.getHeader('vary')
-  if (vary === undefined) {
-    reply.header('vary', 'Cookie')
-    return
-  }
-  const names = String(vary)
-  if (names.trim() !== '*' && !/(?:^|,)\s*cookie\s*(?:,|$)/i.test(names)) reply.header('vary', `${names}, Cookie`)
-}
-
-/** A response that sets a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
-export function forbidStoring (reply: FastifyReply): void {
-  const headers = headersOf(reply)
-  const control = headers.get(reply, 'cache-control')
-  if (control === undefined || !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(control))) headers.set(reply, 'cache-control', 'no-store')
-}
-
-function linesOf (header: number | string | string[] | undefined): string[] {
-  if (header === undefined) return []
-  return Array.isArray(header) ? header : [String(header)]
+/** The paths for which a cookie that came with a request can have been set, `/` and our own first. */
+function pathsOf (path: string, own: string): string[] {
+  const prefixes = path.split('/').slice(1, MAX_VARIANTS).map((_, i, segments) => `/${segments.slice(0, i + 1).join('/')}`)
+  return [...new Set(['/', own, ...prefixes])].filter((prefix) => /^\/[\x21-\x3a\x3c-\x7e]*$/.test(prefix))
 }

@@ -19,11 +19,13 @@ export interface Token {
 }
 
 /**
- * 16 bytes, 24 bytes and a SHA-256 HMAC in base64. The last character of the id encodes two bits only, so only four
- * characters can stand there: each id has exactly one spelling.
+ * 16 bytes, 24 bytes and a SHA-256 HMAC, base64url: unreserved characters (RFC 3986, section 2.3), which nobody encodes or
+ * quotes on the way. Of the last character of the id two bits count, and of that of the signature four: those that would
+ * say the same are no token, so each has exactly one spelling.
  */
-const FORM = /^[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9+/]{43}$/
-const TOKEN_LENGTH = 22 + 1 + 32 + 1 + 43
+const FORM = /^[A-Za-z0-9_-]{21}[AQgw]\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+
+const TOKEN_LENGTH = 99
 
 /**
  * Whether a value looks like a token, signed by whomever.
@@ -56,6 +58,18 @@ export function digestOf (secret: string): string {
   return hash('sha256', secret, 'base64url')
 }
 
+/** Where the signature begins, behind the dot. */
+const SIGNATURE_AT = 22 + 1 + 32 + 1
+
+/** @fastify/cookie signs in base64. */
+function toUrl (token: string): string {
+  return token.slice(0, SIGNATURE_AT) + token.slice(SIGNATURE_AT).replaceAll('+', '-').replaceAll('/', '_')
+}
+
+function fromUrl (token: string): string {
+  return token.slice(0, SIGNATURE_AT) + token.slice(SIGNATURE_AT).replaceAll('-', '+').replaceAll('_', '/')
+}
+
 /** Signs and verifies tokens with the option `secret`: the first key signs, all verify. */
 export class TokenSigner {
   readonly #signer: Signer
@@ -70,7 +84,7 @@ export class TokenSigner {
 
   /** The token for an id and its secret. */
   sign (id: string, secret: string): string {
-    return this.#signer.sign(`${id}.${secret}`)
+    return toUrl(this.#signer.sign(`${id}.${secret}`))
   }
 
   /**
@@ -84,7 +98,7 @@ export class TokenSigner {
     const known = this.#recent.get(value) ?? this.#older.get(value)
     if (known !== undefined) return known
     if (!FORM.test(value)) return undefined
-    const { valid, renew } = this.#signer.unsign(value)
+    const { valid, renew } = this.#signer.unsign(fromUrl(value))
     if (!valid) return undefined
     const secret = value.slice(23, 55)
     const token = { id: value.slice(0, 22), secret, digest: digestOf(secret), outdated: renew }

@@ -25,7 +25,7 @@
 import { digestOf, newId, type Token } from '../cookie/token.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { StoreUnavailableError } from '../errors.js'
-import { Fields, type FieldRules } from '../session/fields.js'
+import { Snapshot, type FieldRules } from '../session/snapshot.js'
 import type { Rules, Settings, Store } from '../store/store.js'
 import { inheritance, OldCookieReader, type OldCookie } from './cookie.js'
 import { pointedTo, readSession, type OldSession } from './formats.js'
@@ -144,7 +144,8 @@ class Migration {
    */
   async #create (id: string, digest: string, old: OldSession): Promise<number | undefined> {
     const { store, rules } = this.#context
-    const operations = this.#fieldsOf(old).changes()
+    const data = this.#dataOf(old)
+    const operations = data.operationsOf(data.take())
     if (operations.length === 0) return undefined
     const settings = settingsFor(old, rules)
     const written = await store.create(id, digest, { operations, settings, touch: 'never', mode: 'together' }, rules)
@@ -166,8 +167,8 @@ class Migration {
   }
 
   /** The data that a record can hold. What it cannot is left out: better than to log somebody out. */
-  #fieldsOf (old: OldSession): Fields {
-    const fields = new Fields(this.#context.fieldRules)
+  #dataOf (old: OldSession): Snapshot {
+    const fields = new Snapshot(this.#context.fieldRules)
     let data: Record<string, unknown> | undefined
     try {
       data = this.#options.transform(old.data)

@@ -2,10 +2,11 @@
  * The session cookie of an app that also gets the cookies of another library: where ours is set, an old one has done its
  * work; where ours is cleared, none may be left.
  */
-import type { FastifyReply } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import { findCookie } from '../cookie/header.js'
 import { SessionCookie } from '../cookie/cookie.js'
 import type { CookieOptions } from '../options.js'
+import type { OwedCookie } from '../response/headers.js'
 import type { ResolvedMigration } from './options.js'
 
 /** A SessionCookie that expires the old cookies which the request brought. */
@@ -33,23 +34,9 @@ export class MovingCookie extends SessionCookie {
     }))
   }
 
-  override issue (reply: FastifyReply, token: string, maxAge: number | undefined): void {
-    super.issue(reply, token, maxAge)
-    for (const { keep, cookie } of this.#old) if (!keep) expire(reply, cookie)
+  override lines (owed: OwedCookie, request: FastifyRequest): string[] {
+    const header = request.raw.headers.cookie ?? ''
+    const done = this.#old.filter(({ keep, cookie }) => (owed === 'clear' || !keep) && findCookie(header, cookie.name) !== undefined)
+    return [...super.lines(owed, request), ...done.flatMap(({ cookie }) => cookie.lines('clear', request))]
   }
-
-  override clear (reply: FastifyReply): void {
-    super.clear(reply)
-    for (const { cookie } of this.#old) expire(reply, cookie)
-  }
-
-  override withdraw (reply: FastifyReply): void {
-    super.withdraw(reply)
-    for (const { cookie } of this.#old) cookie.withdraw(reply)
-  }
-}
-
-function expire (reply: FastifyReply, cookie: SessionCookie): void {
-  const header = reply.request.raw.headers.cookie
-  if (header !== undefined && findCookie(header, cookie.name) !== undefined) cookie.clear(reply)
 }

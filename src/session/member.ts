@@ -1,43 +1,61 @@
 /**
  * A session as the index of users knows it, and the writes that may make it somebody's.
  */
-import { TICKET, USER } from '../store/record.js'
-import type { Write, Written } from '../store/store.js'
+import { AUTHENTICATED, ELEVATED, TICKET, USER } from '../store/record.js'
+import type { Bound, Write, Written } from '../store/store.js'
 import type { Member } from '../users/user-index.js'
-import type { SessionState } from './state.js'
+import type { WorkingCopy } from './working-copy.js'
 
-/** What the index of users has to know of this session. */
-export function memberOf (state: SessionState): Member {
-  if (state.member !== undefined) return state.member
-  const user = state.loaded?.fields.get(USER)
-  state.member = {
-    bound: user === undefined ? undefined : { user, ticket: state.loaded?.fields.get(TICKET) ?? '' },
-    storedText: (name) => state.fields.storedText(name),
-    get idleTimeout () { return state.idleTimeout },
-    get replaces () { return state.replaced?.id },
-    get authenticated () { return state.authenticated },
-    get device () { return state.device }
+export class Membership implements Member {
+  readonly #copy: WorkingCopy
+  bound: Bound | undefined
+
+  constructor (copy: WorkingCopy) {
+    this.#copy = copy
+    const user = copy.meta(USER)
+    this.bound = user === undefined ? undefined : { user, ticket: copy.meta(TICKET) ?? '' }
   }
-  return state.member
+
+  storedText (name: string): string | null {
+    return this.#copy.snapshot.storedText(name)
+  }
+
+  get idleTimeout (): number {
+    return this.#copy.idleTimeout
+  }
+
+  get replaces (): string | undefined {
+    return this.#copy.leaving()[0]?.copy.identity.id
+  }
+
+  /** The user has to be carried over: whoever logs in again is authenticated anew. */
+  get authenticated (): Member['authenticated'] {
+    const { replaces, context: { instance: { users } } } = this.#copy
+    if (replaces === undefined || replaces.copy.phase === 'new') return undefined
+    const user = replaces.copy.member.bound?.user
+    const at = replaces.copy.number(AUTHENTICATED)
+    return user !== undefined && at !== undefined && replaces.keys.some((key) => users?.decides(key)) ? { user, at } : undefined
+  }
+
+  get device (): Member['device'] {
+    return this.#copy.context.device
+  }
 }
 
 /** Creates or writes the record, which may make it a user's. */
-export async function putRecord (state: SessionState, how: 'create' | 'write', write: Write): Promise<Written | undefined> {
-  const { store, rules, users } = state.instance
-  const member = users && memberOf(state)
+export async function putRecord (copy: WorkingCopy, how: 'create' | 'write', write: Write): Promise<Written | undefined> {
+  const { store, rules, users } = copy.context.instance
+  const { id, lineage } = copy.identity
+  const member = users && copy.member
   const before = member?.bound?.user
-  const written = await (member === undefined
-    ? store[how](state.id!, state.digest, write, rules)
-    : users![how](state.id!, state.digest, write, member))
+  const authenticated = how === 'create' ? member?.authenticated : undefined
+  const written = await (member === undefined ? store[how](id, lineage, write, rules) : users![how](id, lineage, write, member))
   if (written === undefined || written.refusal !== undefined || written.barred === true) return written
-  if (member?.bound?.user !== before) {
-    const user = member?.bound?.user
-    state.authenticatedAt = user === undefined ? null : state.authenticated?.user === user ? state.authenticated!.at : written.now
-    state.elevatedUntil = null
+  const user = member?.bound?.user
+  if (user !== before) {
+    copy.learn(AUTHENTICATED, user === undefined ? null : String(authenticated?.user === user ? authenticated.at : written.now))
+    copy.learn(ELEVATED, null)
   }
-  if (write.settings.elevate !== undefined) {
-    state.authenticatedAt = written.now
-    state.elevatedUntil = written.now + write.settings.elevate * 1000
-  }
+  copy.wrote(write, written, how === 'create')
   return written
 }

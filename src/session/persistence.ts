@@ -1,33 +1,44 @@
 /**
- * How one session gets out of the store and into it, and which cookie follows from that.
- *
- * The operations of one session run one after the other, in the order of the calls. What the response needs (a cookie to
- * issue or to clear) happens as soon as the store has done its part, never before.
+ * How working copies get out of the store and into it. Each function is one operation on one copy, carried out when all
+ * that was asked for before is done; which copy, and in which order, is the session's business.
  */
+import { digestOf, newId, newSecret, type Token } from '../cookie/token.js'
 import { open, seal } from '../cookie/successor.js'
-import { digestOf, newSecret, type Token } from '../cookie/token.js'
-import { ConflictError, EndedError, GoneError, HeadersSentError, LimitError, StoreUnavailableError } from '../errors.js'
-import { isRefusal } from '../store/operations.js'
+import { EndedError, GoneError, HeadersSentError, StoreUnavailableError } from '../errors.js'
 import { AUTHENTICATED, CREATED_AT, SEALED } from '../store/record.js'
-import type { Bound, LoadedRecord, Operation, OperationResult, Settings, Write, Written } from '../store/store.js'
-import type { UserIndex } from '../users/user-index.js'
-import { Batch, creates, resultWhenGone, resultWithoutRecord } from './batch.js'
-import { Fields } from './fields.js'
-import { memberOf, putRecord } from './member.js'
+import type { LoadedRecord, Operation, Seen, Settings, Write, Written } from '../store/store.js'
+import { creates, resultWhenGone, resultWithoutRecord, type Batch, type Outcome } from './batch.js'
+import type { Changes } from './changes.js'
+import type { SessionContext } from './context.js'
+import { putRecord } from './member.js'
 import { refusalError } from './refusal.js'
-import type { Replaced, SessionState } from './state.js'
+import { Steps } from './steps.js'
+import type { WorkingCopy } from './working-copy.js'
 
 /** How often a new id is tried. Two equal ids of 128 random bits mean a broken generator. */
 const CREATE_ATTEMPTS = 3
 
-export class Persistence {
-  readonly #state: SessionState
-  #batch: Batch | undefined
-  /** The store operation under way; the next one waits for it. It never rejects. */
-  #busy: Promise<void> | undefined
+/** A token that the browser should get, by the copy and the secret that it stands for. */
+export interface OwedToken { readonly copy: WorkingCopy, readonly secret: string }
 
-  constructor (state: SessionState) {
-    this.#state = state
+export class Persistence {
+  readonly #context: SessionContext
+  /** What counts only when the response leaves. */
+  readonly steps = new Steps()
+  /** What the browser gets with the response, if that leaves: a token, the order to drop its cookie, or nothing. */
+  owed: OwedToken | 'clear' | undefined
+  /** Which cookie the response brings anew although nothing changed: of a routine renewal, or of a secret that still has to stand. */
+  #refresh: 'renew' | OwedToken | undefined
+  /** A cookie of ours came, whatever it is worth. */
+  cookieCame = false
+
+  constructor (context: SessionContext) {
+    this.#context = context
+  }
+
+  /** Whether the response has something to bring although nothing changed. */
+  get refreshes (): boolean {
+    return this.#refresh !== undefined
   }
 
   /**
@@ -35,422 +46,334 @@ export class Persistence {
    *
    * @param done called when the session can be used; with `true` where the record was ended because an old secret was
    *   used again
-   * @param fail called with a StoreUnavailableError or RecordError; reading the session throws the same from then on
+   * @param fail called with a StoreUnavailableError or RecordError
    * @param moved another library's session was moved there just now: nobody has listed it yet
    */
-  begin (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void, moved = false): void {
-    this.#state.unreadable = true
-    const { store, rules, users } = this.#state.instance
-    const failed = (error: Error): void => {
-      this.#state.failure = error
-      fail(error)
-    }
-    store.load(token.id, token.digest, this.#state.touches, rules).then((loaded) => {
-      if (users !== undefined && loaded !== undefined && (loaded.due || loaded.touched || moved) && loaded.standing !== 'reused') {
-        this.#claim(users, token, loaded, moved).then(() => { done(false) }, failed)
-        return
-      }
-      this.#state.unreadable = false
+  load (copy: WorkingCopy, token: Token, done: (reused: boolean) => void, fail: (error: Error) => void, moved = false): void {
+    const { store, rules, users } = this.#context.instance
+    store.load(token.id, token.digest, this.#context.touches, rules).then((loaded) => {
       const reused = loaded?.standing === 'reused'
-      if (loaded !== undefined && !reused) this.#adopt(token, loaded)
-      done(reused)
-    }, failed)
-  }
-
-  /**
-   * Looks up the record that the session of another library was moved to. Its secret follows from the old cookie, and is
-   * renewed at the end of the request as in routine renewal: parallel requests with the old cookie get the same successor.
-   *
-   * @param moving settles with the record's token, or with nothing where there is no session to move
-   * @param done as for `begin`; gets the record's id as well
-   * @param fail as for `begin`
-   */
-  inherit (moving: Promise<Token | undefined>, done: (id: string | undefined, reused: boolean) => void, fail: (error: Error) => void): void {
-    this.#state.unreadable = true
-    moving.then((token) => {
-      if (token === undefined) {
-        this.#state.unreadable = false
-        done(undefined, false)
-        return
+      if (loaded === undefined || reused) done(reused)
+      else if (users !== undefined && (loaded.due || loaded.touched || moved)) {
+        this.#claim(copy, token, loaded, moved).then(() => { done(false) }, fail)
+      } else {
+        this.#adopt(copy, token, loaded, moved)
+        done(false)
       }
-      this.begin(token, (reused) => {
-        this.#state.renewalDue = this.#state.phase === 'stored'
-        done(token.id, reused)
-      }, fail, true)
-    }, (error: Error) => {
-      this.#state.failure = error
-      fail(error)
-    })
-  }
-
-  /** Whether a store operation is under way. */
-  get busy (): boolean {
-    return this.#busy !== undefined
-  }
-
-  /** Whether there is anything to be done for this session before the response. */
-  get unsaved (): boolean {
-    const state = this.#state
-    return this.#batch !== undefined || this.#busy !== undefined || state.renewalDue || state.reissued !== undefined || state.ending || state.touch ||
-      state.rotating || state.tokenDue || state.settings !== undefined || state.replaced !== undefined || !state.fields.pristine
-  }
-
-  /**
-   * Saves at the end of the request.
-   *
-   * @param failed the handler failed: what it changed is dropped
-   * @throws what `save` throws
-   */
-  async finish (failed: boolean): Promise<void> {
-    this.#flush()
-    while (this.#busy !== undefined) await this.#busy
-    if (failed) this.#state.discard()
-    // In the queue like everything else: a live write that nobody waited for may come meanwhile.
-    await this.#enqueue(() => this.#commit())
-    if (this.#state.headersSent) return
-    if (this.#state.renewalDue) await this.#enqueue(() => this.#renew())
-    else if (this.#state.reissued !== undefined) await this.#enqueue(() => this.#reissue())
-  }
-
-  /** Saves now. */
-  save (): Promise<void> {
-    this.#flush()
-    return this.#enqueue(() => this.#commit())
-  }
-
-  /** Loads the record anew. */
-  reload (): Promise<void> {
-    this.#flush()
-    return this.#enqueue(() => this.#reload())
-  }
-
-  /** Ends the record now. */
-  end (): Promise<void> {
-    this.#flush()
-    return this.#enqueue(() => this.#end())
-  }
-
-  /** Sends an operation, together with others of this turn. */
-  operate (operation: Operation): Promise<OperationResult> {
-    if (this.#batch === undefined) {
-      this.#batch = new Batch()
-      queueMicrotask(() => { this.#flush() })
-    }
-    if (operation.type !== 'get' && 'field' in operation) {
-      for (const change of this.#state.fields.changesOf(operation.field)) this.#batch.precede(change)
-    }
-    return this.#batch.add(operation)
-  }
-
-  /** Has the signal abort when the session ends, as long as there is somebody on the other side. */
-  watch (controller: AbortController): void {
-    const stop = this.#state.instance.endings.watch(this.#state.id!, this.#state.clock.ttl, (reason) => { controller.abort(new EndedError(reason)) })
-    const connection = (this.#state.request as { ws?: boolean }).ws === true ? this.#state.request.raw.socket : this.#state.reply.raw
-    if (connection.destroyed) stop()
-    else connection.once('close', stop)
+    }, fail)
   }
 
   /** Takes over a record after what the index of users has to do about it, which may find that the session ended. */
-  async #claim (users: UserIndex, token: Token, loaded: LoadedRecord, moved: boolean): Promise<void> {
-    const { alive, bound } = await users.claim(token.id, token.digest, loaded, this.#state.touches, moved)
-    this.#state.unreadable = false
+  async #claim (copy: WorkingCopy, token: Token, loaded: LoadedRecord, moved: boolean): Promise<void> {
+    const { alive, bound } = await this.#context.instance.users!.claim(token.id, loaded, this.#context.touches, moved)
     if (!alive) return
-    this.#adopt(token, loaded)
-    memberOf(this.#state).bound = bound
-    if (bound !== undefined) this.#state.authenticatedAt = this.#state.meta(AUTHENTICATED) ?? (moved ? 0 : this.#state.meta(CREATED_AT))
+    this.#adopt(copy, token, loaded, moved)
+    copy.member.bound = bound
+    if (bound !== undefined && copy.meta(AUTHENTICATED) === undefined) {
+      copy.learn(AUTHENTICATED, moved ? '0' : copy.meta(CREATED_AT) ?? null)
+    }
   }
 
-  #adopt (token: Token, loaded: LoadedRecord): void {
-    this.#state.id = token.id
-    this.#state.secret = token.secret
-    this.#state.digest = token.digest
-    this.#state.phase = 'stored'
-    this.#state.loaded = loaded
-    this.#state.clock = loaded
-    this.#state.fields.load(loaded.fields)
-    if (loaded.standing === 'superseded') this.#passOnSuccessor(loaded)
-    else if (loaded.standing === 'due') this.#state.renewalDue = true
+  #adopt (copy: WorkingCopy, token: Token, loaded: LoadedRecord, moved: boolean): void {
+    copy.adopt(token, loaded)
+    if (loaded.standing === 'superseded') {
+      // Everybody who still comes with the old secret is given the same successor.
+      const sealed = loaded.fields.get(SEALED)
+      const successor = sealed === undefined ? undefined : open(token.id, token.secret, sealed)
+      if (successor !== undefined) this.#refresh = { copy, secret: successor }
+    } else if (loaded.standing === 'due' || moved) this.#refresh = 'renew'
     // A persistent cookie has to outlive the extension; one with an old signature has to outlive its key.
-    else if (token.outdated || (loaded.touched && this.#state.persistent)) this.#state.reissued = this.#state.secret
+    else if (token.outdated || (loaded.touched && copy.persistent)) this.#refresh = { copy, secret: token.secret }
   }
 
-  /** Everybody who still comes with the old secret is given the same successor. */
-  #passOnSuccessor (loaded: LoadedRecord): void {
-    const sealed = loaded.fields.get(SEALED)
-    const successor = sealed === undefined ? undefined : open(this.#state.id!, this.#state.secret, sealed)
-    if (successor === undefined) return
-    this.#state.reissued = successor
-  }
-
-  /**
-   * Gives the browser a token that it should have, unless the record ended or was rotated while the handler ran: then
-   * another response may have set, or cleared, the cookie already, and this one must not undo that. Like a renewal it is
-   * nobody's wish.
-   */
-  async #reissue (): Promise<void> {
-    const secret = this.#state.reissued
-    this.#state.reissued = undefined
-    if (secret === undefined) return
+  /** Carries out live operations. */
+  async execute (batch: Batch): Promise<void> {
+    const { copy } = batch
     try {
-      if (await this.#state.instance.store.stands(this.#state.id!, digestOf(secret))) this.#issueToken(secret)
+      await this.steps.clearUp(copy)
+      batch.settle(await this.#outcomes(copy, batch.operations()))
     } catch (error) {
-      this.#state.request.log.warn({ sessionId: this.#state.id, code: (error as { code?: string }).code }, 'the session cookie could not be sent anew; the next request will try again')
+      batch.fail(error, error instanceof StoreUnavailableError)
+      throw error
     }
   }
 
-  /** Routine renewal. It is nobody's wish, so its failure is nobody's failure: the next request tries again. */
-  async #renew (): Promise<void> {
-    this.#state.renewalDue = false
-    const offered = newSecret()
-    try {
-      const sealed = await this.#state.instance.store.renew(this.#state.id!, this.#state.digest, digestOf(offered), seal(this.#state.id!, this.#state.secret, offered))
-      const successor = sealed === undefined ? undefined : open(this.#state.id!, this.#state.secret, sealed)
-      if (successor === undefined) return
-      this.#issueToken(successor)
-    } catch (error) {
-      this.#state.request.log.warn({ sessionId: this.#state.id, code: (error as { code?: string }).code }, 'the session secret could not be renewed; the next request will try again')
-    }
-  }
-
-  /** Runs a store operation of this session after those that were asked for before. */
-  #enqueue<T> (operation: () => Promise<T>): Promise<T> {
-    const result = this.#busy === undefined ? operation() : this.#busy.then(operation)
-    const busy = result.then(nothing, (error: Error) => {
-      if (error instanceof StoreUnavailableError) this.#state.failure = error
-    }).then(() => {
-      if (this.#busy === busy) this.#busy = undefined
-    })
-    this.#busy = busy
-    return result
-  }
-
-  /** Sends the live operations that were gathered in this turn. */
-  #flush (): void {
-    const batch = this.#batch
-    if (batch === undefined) return
-    this.#batch = undefined
-    // The callers get their results, or the error, one by one; the queue itself never rejects.
-    this.#enqueue(async () => {
-      try {
-        batch.settle(await this.#execute(batch.operations))
-      } catch (error) {
-        batch.fail(error)
-        throw error
-      }
-    }).catch(nothing)
-  }
-
-  async #execute (operations: Operation[]): Promise<Array<OperationResult | Error>> {
-    if (this.#state.phase === 'new' && !operations.some(creates)) return operations.map(resultWithoutRecord)
-    if (this.#state.phase === 'gone') return operations.map(resultWhenGone)
-    const { store } = this.#state.instance
+  async #outcomes (copy: WorkingCopy, operations: Operation[]): Promise<readonly Outcome[]> {
+    if (copy.phase === 'new' && !operations.some(creates)) return operations.map(resultWithoutRecord)
+    if (!isUsable(copy)) return operations.map(resultWhenGone)
+    const { store } = this.#context.instance
     if (operations.every(({ type }) => type === 'get')) {
-      const names = operations.map((operation) => (operation as { field: string }).field)
-      const texts = await store.read(this.#state.id!, this.#state.digest, names)
-      if (texts === undefined) this.#state.phase = 'gone'
+      const { id, lineage } = copy.identity
+      const texts = await store.read(id, lineage, operations.map((operation) => (operation as { field: string }).field))
+      if (texts === undefined) copy.phase = 'gone'
       return texts ?? operations.map(resultWhenGone)
     }
-    const write: Write = { operations, settings: {}, touch: this.#state.touches ? 'due' : 'never', mode: 'apart' }
-    const written = this.#state.phase === 'new'
-      ? await this.#insert(write)
-      : await putRecord(this.#state, 'write', write)
-    if (written === undefined) {
-      this.#state.phase = 'gone'
-      return operations.map(resultWhenGone)
-    }
-    this.#state.clock = written
-    written.results.forEach((result, i) => { this.#learn(operations[i]!, result) })
-    await this.#settleCookie()
+    const write: Write = { operations, settings: {}, touch: this.#context.touches ? 'due' : 'never', mode: 'apart' }
+    const written = copy.phase === 'new' ? await this.#insert(copy, write) : await this.#put(copy, write)
+    if (written === undefined) return operations.map(resultWhenGone)
+    await this.#takePlace(copy)
     return written.results
   }
 
-  /** Has the snapshot show what a live operation left in the store. */
-  #learn (operation: Operation, result: OperationResult): void {
-    if (isRefusal(result)) return
-    switch (operation.type) {
-      case 'set': this.#state.fields.learn(operation.field, operation.text); break
-      case 'setIfAbsent': if (result === true) this.#state.fields.learn(operation.field, operation.text); break
-      case 'increment': this.#state.fields.learn(operation.field, result as string); break
-      case 'delete': case 'take': this.#state.fields.learn(operation.field, null); break
-      case 'replace': if ((result as { done: boolean }).done) this.#state.fields.learn(operation.field, operation.text); break
-      case 'clear': this.#state.fields.stored([operation]); break
-    }
-  }
-
-  async #commit (): Promise<void> {
-    if (this.#state.ending) {
-      await this.#end()
-      return
-    }
+  /**
+   * Stores changes.
+   *
+   * @throws GoneError, StoreUnavailableError; LimitError, ConflictError, those of refusals: the changes are dropped then;
+   *   HeadersSentError
+   */
+  async save (copy: WorkingCopy, changes: Changes): Promise<void> {
     try {
-      if (this.#state.phase === 'new') await this.#create()
-      else await this.#update()
+      await this.steps.clearUp(copy)
+      await this.#store(copy, changes)
     } catch (error) {
-      // Nobody can put these right by trying again: the answer that says so shall not fail, too.
-      if (error instanceof LimitError || error instanceof ConflictError) this.#state.discard()
+      const unavailable = error instanceof StoreUnavailableError
+      // Nobody can put a refusal right by trying again: the answer that says so shall not fail for the same reason.
+      if (unavailable || error instanceof HeadersSentError) copy.snapshot.returned(changes, !unavailable)
+      else copy.snapshot.dropped(changes)
       throw error
     }
-    await this.#settleCookie()
+    await this.#takePlace(copy)
   }
 
-  async #create (): Promise<void> {
-    const changes = this.#state.fields.changes()
-    const operations = changes.filter(({ type }) => type === 'set')
-    if (operations.length === 0) return
-    const written = await this.#insert({ operations, settings: this.#state.settings ?? {}, touch: 'never', mode: 'together' })
-    this.#state.clock = written
-    // Also what there was nothing to do for: left pending, a clear() would remove all of it with the next save.
-    this.#state.fields.stored(changes)
+  async #store (copy: WorkingCopy, changes: Changes): Promise<void> {
+    const operations = copy.snapshot.operationsOf(changes)
+    if (copy.phase !== 'new') await this.#update(copy, operations, changes)
+    else if (operations.some(({ type }) => type === 'set')) await this.#create(copy, operations, changes)
+    // Nothing makes a record yet. What was set beside data waits for some.
+    else copy.snapshot.returned(changes, true)
+  }
+
+  async #create (copy: WorkingCopy, operations: Operation[], changes: Changes): Promise<void> {
+    const { settings } = changes
+    await this.#insert(copy, { operations: operations.filter(({ type }) => type === 'set'), settings, touch: 'never', mode: 'together' })
+    copy.snapshot.stored(changes)
   }
 
   /** Creates the record under an id that nobody has. */
-  async #insert (write: Write): Promise<Written> {
+  async #insert (copy: WorkingCopy, write: Write): Promise<Written> {
     this.#assertCookiePossible()
-    const { rules } = this.#state.instance
+    const { store, rules, users } = this.#context.instance
     for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
-      if (this.#state.id === undefined) this.#state.newIdentity()
-      const written = await putRecord(this.#state, 'create', write)
+      const { id, lineage } = copy.identity
+      const written = await this.steps.take({
+        copy,
+        secret: true,
+        undo: async () => {
+          await store.destroy(id, lineage)
+          await users?.forget(id, copy.member.bound)
+        },
+        forget: () => {
+          copy.become(undefined)
+          copy.phase = 'new'
+        }
+      }, async () => await putRecord(copy, 'create', write), isDone)
       if (written === undefined) {
-        this.#state.id = undefined
+        copy.become(undefined)
         continue
       }
-      if (written.refusal !== undefined) throw refusalError(written.refusal.refused, written.refusal.field, rules)
-      if (written.barred === true) {
-        // All sessions of the user were ended while this one was beginning.
-        this.#state.phase = 'gone'
-        this.#state.discard()
-        throw new GoneError()
-      }
-      this.#state.phase = 'stored'
-      this.#state.createdAt = written.now
-      this.#state.tokenDue = true
-      this.#settle(write.settings)
-      if (this.#state.controller !== undefined) {
-        this.#state.clock = written
-        this.watch(this.#state.controller)
+      if (written.barred === true) copy.phase = 'gone'
+      assertDone(written, rules)
+      this.#owe(copy)
+      for (let one: WorkingCopy | undefined = copy; one !== undefined; one = one.replaces?.copy) {
+        // Who asked for the signal of a session that never was stored meant the one that is.
+        if (one === copy || one.phase === 'new') this.watch(copy, one.controller)
       }
       return written
     }
     throw new StoreUnavailableError('every new id is taken')
   }
 
-  async #update (): Promise<void> {
-    const operations = this.#state.fields.changes()
-    const settings = this.#state.settings ?? {}
-    const changing = operations.length > 0 || this.#state.settings !== undefined || this.#state.rotating
-    if (!changing && !this.#state.touch) return
-    if (this.#state.phase === 'gone') {
+  async #update (copy: WorkingCopy, operations: Operation[], changes: Changes): Promise<void> {
+    const { settings, rotate, touch } = changes
+    const changing = operations.length > 0 || rotate || Object.keys(settings).length > 0
+    if (!isUsable(copy)) {
       if (changing) throw new GoneError()
-      return
+    } else if (changing || touch) {
+      // A secret that no browser knows yet is as good as a new one.
+      const secret = rotate && !this.steps.isFresh(copy) ? newSecret() : undefined
+      if (secret !== undefined || settings.persistent === true) this.#assertCookiePossible()
+      const written = await this.#put(copy, { operations, settings, touch: touch ? 'always' : this.#context.touches ? 'due' : 'never', mode: 'together' }, secret)
+      if (written === undefined && changing) throw new GoneError()
+      if (written !== undefined && (rotate || settings.persistent === true)) this.#owe(copy)
     }
-    if (this.#state.rotating || settings.persistent === true) this.#assertCookiePossible()
-    const secret = this.#state.rotating ? newSecret() : undefined
-    const digest = secret === undefined ? undefined : digestOf(secret)
-    const touch = this.#state.touch ? 'always' : this.#state.touches ? 'due' : 'never'
-    const { rules } = this.#state.instance
-    const written = await putRecord(this.#state, 'write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })
-    if (written === undefined) {
-      this.#state.phase = 'gone'
-      this.#state.discard()
-      if (changing) throw new GoneError()
-      return
-    }
-    if (written.refusal !== undefined) throw refusalError(written.refusal.refused, written.refusal.field, rules)
-    this.#state.clock = written
-    this.#state.touch = false
-    this.#state.fields.stored(operations)
-    this.#settle(settings)
-    if (secret !== undefined && digest !== undefined) {
-      this.#state.secret = secret
-      this.#state.digest = digest
-      this.#state.rotating = this.#state.renewalDue = false
-      this.#state.tokenDue = true
-    }
+    copy.snapshot.stored(changes)
   }
 
-  /** Takes note that settings are stored. */
-  #settle (settings: Settings): void {
-    if (settings.persistent === true) this.#state.remembered = this.#state.tokenDue = true
-    this.#state.ownIdleTimeout = settings.idleTimeout ?? this.#state.ownIdleTimeout
-    this.#state.ownLifetime = settings.lifetime ?? this.#state.ownLifetime
-    if (settings === this.#state.settings) this.#state.settings = undefined
+  /**
+   * Writes to the record.
+   *
+   * @param secret takes the place of the record's own
+   * @returns `undefined` where it is gone
+   */
+  async #put (copy: WorkingCopy, write: Write, secret?: string): Promise<Written | undefined> {
+    const written = secret === undefined ? await putRecord(copy, 'write', write) : await this.#rotate(copy, write, secret)
+    if (written === undefined) copy.phase = 'gone'
+    else assertDone(written, this.#context.instance.rules)
+    return written
   }
 
-  /** Ends the record that a regeneration left behind, and only then hands out the token of the new one. */
-  async #settleCookie (): Promise<void> {
-    if (this.#state.replaced !== undefined) await this.#retire(this.#state.replaced)
-    if (!this.#state.tokenDue) return
-    this.#state.tokenDue = false
-    this.#state.reissued = undefined
-    this.#issueToken()
+  async #rotate (copy: WorkingCopy, write: Write, secret: string): Promise<Written | undefined> {
+    const { store, users } = this.#context.instance
+    const { identity } = copy
+    const bound = users && copy.member.bound
+    const digest = digestOf(secret)
+    const settings: Settings = { ...write.settings, digest }
+    const written = await this.steps.take({
+      copy,
+      secret: true,
+      undo: async () => {
+        const undone = await store.takeBack(identity.id, digest)
+        // Its entry may have left the list when another user's took its place.
+        if (undone && bound !== undefined) await users!.enterAgain(identity.id, bound, copy.idleTimeout)
+      },
+      forget: () => {
+        copy.become(identity)
+        if (users !== undefined) copy.member.bound = bound
+      },
+      settle: async () => { await store.finalize(identity.id, digest) }
+    }, async () => await putRecord(copy, 'write', { ...write, settings }), isDone)
+    if (written === undefined || !isDone(written)) return written
+    copy.become({ id: identity.id, secret, lineage: digest })
+    // A renewal that was under way is over.
+    this.#refresh = undefined
+    return written
   }
 
-  async #retire (replaced: Replaced): Promise<void> {
-    const ended = await this.#destroy(replaced.id, replaced.bound, replaced.digest)
-    this.#state.replaced = undefined
-    if (this.#state.phase === 'new') {
-      // Regenerated, and nothing to store: the session ended.
-      this.#clearCookie()
-    } else if (!ended && replaced.carried) {
+  /** Takes the records out of use whose place the copy takes. Where there is nothing to store instead of them, they end. */
+  async #takePlace (copy: WorkingCopy): Promise<void> {
+    const leaving = copy.leaving()
+    if (copy.phase === 'new' && leaving.length > 0) await this.end(leaving.map(({ copy }) => copy))
+    if (copy.phase !== 'stored') return
+    for (const { copy: old, carried } of leaving) {
+      if (await this.#retire(old, carried) || !carried) continue
       // It ended while this request was carrying its data over. They must not live on.
-      this.#state.phase = 'gone'
-      this.#state.tokenDue = false
-      await this.#destroy(this.#state.id!, this.#state.member?.bound)
+      await this.steps.takeBack((undo) => { this.#context.instance.takeBacks.add(undo) })
+      copy.phase = 'gone'
+      this.owed = undefined
       throw new GoneError()
     }
   }
 
-  async #reload (): Promise<void> {
-    if (this.#state.phase !== 'stored') {
-      if (this.#state.phase === 'gone') throw new GoneError()
-      this.#state.fields.discard()
-      return
-    }
-    const loaded = await this.#state.instance.store.load(this.#state.id!, this.#state.digest, false, this.#state.instance.rules)
-    if (loaded === undefined || loaded.standing === 'reused') {
-      this.#state.phase = 'gone'
-      throw new GoneError()
-    }
-    this.#state.loaded = loaded
-    this.#state.clock = loaded
-    this.#state.ownIdleTimeout = this.#state.ownLifetime = this.#state.member = this.#state.authenticatedAt = this.#state.elevatedUntil = undefined
-    this.#state.fields = new Fields(this.#state.instance.fieldRules)
-    this.#state.fields.load(loaded.fields)
+  async #retire (copy: WorkingCopy, carried: boolean): Promise<boolean> {
+    await this.steps.clearUp(copy)
+    const { store, endings, users } = this.#context.instance
+    const { phase, identity: { id, lineage } } = copy
+    const mark = newId()
+    const bound = users && copy.member.bound
+    const retired = await this.steps.take({
+      copy,
+      secret: false,
+      undo: async () => await store.takeBack(id, mark),
+      forget: () => { copy.phase = phase },
+      settle: async () => {
+        if (await store.finalize(id, mark)) endings.ended(id, 'destroyed')
+        await users?.forget(id, bound)
+      }
+    }, async () => await store.retire(id, mark, carried ? lineage : undefined), (happened) => happened)
+    copy.phase = 'over'
+    return retired
   }
 
-  async #end (): Promise<void> {
-    const issued = this.#state.phase === 'stored'
-    const { users } = this.#state.instance
+  /** Ends records for good, whatever became of their secrets, and all those that they were to take the place of. */
+  async end (copies: readonly WorkingCopy[]): Promise<void> {
+    const { store, endings, users, migrations } = this.#context.instance
     // First, so that whatever fails leaves a session that can still be ended.
-    if (this.#state.cookieCame) await this.#state.instance.migrations?.end(this.#state.request.raw.headers.cookie ?? '')
-    if (this.#state.phase === 'stored') await this.#destroy(this.#state.id!, users === undefined ? undefined : memberOf(this.#state).bound)
-    if (this.#state.replaced !== undefined) await this.#destroy(this.#state.replaced.id, this.#state.replaced.bound)
-    this.#state.becomeNew()
-    if (issued || this.#state.cookieCame) this.#clearCookie()
+    if (this.cookieCame) await migrations?.end(this.#context.request?.raw.headers.cookie ?? '')
+    for (const copy of copies.flatMap((one) => [one, ...one.leaving().map(({ copy }) => copy)])) {
+      if (copy.phase !== 'new' || this.steps.isUnsure(copy)) {
+        const { id } = copy.identity
+        if (await store.destroy(id)) endings.ended(id, 'destroyed')
+        if (users !== undefined) await users.forget(id, copy.member.bound)
+      }
+      this.steps.over(copy)
+      copy.phase = 'over'
+    }
+    this.owed = this.cookieCame ? 'clear' : undefined
+    this.#refresh = undefined
   }
 
-  /** Ends a record, and tells whoever has to know. */
-  async #destroy (id: string, bound: Bound | undefined, digest?: string): Promise<boolean> {
-    const { store, users, endings } = this.#state.instance
-    const ended = await store.destroy(id, digest)
-    if (ended) endings.ended(id, 'destroyed')
-    if (bound !== undefined && (ended || digest === undefined)) await users!.forget(id, bound)
-    return ended
+  /**
+   * Reads the record anew.
+   *
+   * @param changes of before: they are dropped
+   */
+  async reload (copy: WorkingCopy, changes: Changes): Promise<void> {
+    try {
+      await this.steps.clearUp(copy)
+      const seen = copy.phase === 'new' ? undefined : await this.#look(copy)
+      if (seen !== undefined) copy.found(seen)
+      copy.snapshot.reloaded(changes, seen?.fields)
+    } catch (error) {
+      copy.snapshot.returned(changes, true)
+      throw error
+    }
   }
 
-  #issueToken (secret: string = this.#state.secret): void {
-    if (this.#state.headersSent) return
-    const { cookie, signer } = this.#state.instance
-    cookie.issue(this.#state.reply, signer.sign(this.#state.id!, secret), this.#state.persistent ? this.#state.clock.ttl / 1000 : undefined)
+  /** @throws GoneError */
+  async #look (copy: WorkingCopy): Promise<Seen> {
+    const { id, lineage } = copy.identity
+    const seen = copy.phase === 'stored' ? await this.#context.instance.store.look(id, lineage) : undefined
+    if (seen !== undefined) return seen
+    if (copy.phase === 'stored') copy.phase = 'gone'
+    throw new GoneError()
   }
 
-  #clearCookie (): void {
-    if (!this.#state.headersSent) this.#state.instance.cookie.clear(this.#state.reply)
+  /** Has a signal abort when the session ends, as long as there is somebody on the other side. */
+  watch (copy: WorkingCopy, controller: AbortController | undefined): void {
+    if (controller === undefined) return
+    const { instance: { endings }, request, reply, isWebSocket } = this.#context
+    const stop = endings.watch(copy.identity.id, copy.clock.ttl, (reason) => { controller.abort(new EndedError(reason)) })
+    const connection = isWebSocket ? request?.raw.socket : reply?.raw
+    if (connection?.destroyed === true) stop()
+    else connection?.once('close', stop)
+  }
+
+  /**
+   * Sees to the cookies that are nobody's wish: a routine renewal, and a token that the browser should have, unless the
+   * record ended or was rotated meanwhile; then another response may have set, or cleared, the cookie already, and this one
+   * must not undo that. Failure is nobody's failure: the next request tries again.
+   */
+  async refresh (copy: WorkingCopy): Promise<void> {
+    const refresh = this.#refresh
+    this.#refresh = undefined
+    if (refresh === undefined || this.owed !== undefined || this.#context.headersSent || copy.phase !== 'stored') return
+    const { store } = this.#context.instance
+    try {
+      if (refresh === 'renew') {
+        const { id, secret } = copy.identity
+        const offered = newSecret()
+        const sealed = await store.renew(id, digestOf(secret), digestOf(offered), seal(id, secret, offered))
+        const successor = sealed === undefined ? undefined : open(id, secret, sealed)
+        if (successor !== undefined) this.owed = { copy, secret: successor }
+      } else if (refresh.copy === copy && await store.stands(copy.identity.id, digestOf(refresh.secret))) this.owed = refresh
+    } catch (error) {
+      const { code } = error as { code?: string }
+      this.#context.request?.log.warn({ sessionId: copy.identity.id, code }, 'the session cookie could not be renewed; the next request will try again')
+    }
+  }
+
+  #owe (copy: WorkingCopy): void {
+    this.owed = { copy, secret: copy.identity.secret }
   }
 
   #assertCookiePossible (): void {
-    if (this.#state.headersSent) throw new HeadersSentError()
+    if (this.#context.headersSent) throw new HeadersSentError()
   }
 }
 
-function nothing (): void {}
+/** Whether the store can be asked for the record. */
+function isUsable ({ phase }: WorkingCopy): boolean {
+  return phase === 'new' || phase === 'stored'
+}
+
+/** Whether a write was carried out. */
+function isDone (written: Written | undefined): boolean {
+  return written !== undefined && written.refusal === undefined && written.barred === undefined
+}
+
+/** @throws what tells an application why a write was refused */
+function assertDone ({ refusal, barred }: Written, rules: SessionContext['instance']['rules']): void {
+  if (refusal !== undefined) throw refusalError(refusal.refused, refusal.field, rules)
+  // All sessions of the user were ended while this one was beginning.
+  if (barred === true) throw new GoneError()
+}

@@ -1,33 +1,53 @@
 /**
  * The session of one request, as the plugin's hooks and, through the proxy, applications see it: what may be called when,
- * and what it means. Getting it into the store is the business of persistence.ts.
+ * what it means, and in which order it happens.
+ *
+ * There is one working copy at a time, and one queue. What is asked for is asked of the copy of that moment, with the changes
+ * made so far, and waits for what was asked before. So it does not matter whether the program waits for the answer.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Token } from '../cookie/token.js'
-import { DegradedError, DisabledError, EndedError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { DegradedError, EndedError, GoneError, HeadersSentError, NameError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
+import { writeHeaders, type Answer } from '../response/headers.js'
 import { AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
 import type { Operation, OperationResult, Rules } from '../store/store.js'
+import { Asked } from './asked.js'
 import type { Authentication } from './authentication.js'
-import type { Fields } from './fields.js'
-import { liveAttributes, type LiveSession } from './live.js'
-import { memberOf } from './member.js'
-import { Persistence } from './persistence.js'
+import { Batch } from './batch.js'
+import type { Changes } from './changes.js'
+import { SessionContext, type OnStoreError, type RouteSession, type SessionInstance } from './context.js'
+import { liveAttributes, type LiveRecord, type LiveSession } from './live.js'
+import { Persistence, type OwedToken } from './persistence.js'
 import type { NumberRange } from './schema.js'
-import { SessionState, type OnStoreError, type RouteSession, type SessionInstance } from './state.js'
 import type { Callback, LiveAttributes, RememberOptions, Session as PublicSession } from './types.js'
+import { WorkingCopy } from './working-copy.js'
 
 const EXACT_RANGE: NumberRange = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }
 
 export class Session implements LiveSession {
-  readonly #state: SessionState
+  readonly #context: SessionContext
   readonly #persistence: Persistence
+  #current: WorkingCopy
+  /** What is to be ended: by `destroy()` as soon as it can be, by `null` when the session is saved. */
+  #ending: WorkingCopy[] = []
+  #batch: Batch | undefined
+  /** The operation under way; the next one waits for it. It never rejects. */
+  #busy: Promise<void> | undefined
+  /** What failed, and was not tried again since. */
+  #failed: Array<{ asked: Asked<unknown>, error: Error }> = []
+  #loading = false
   #sealed = false
+  /** The record could not be loaded. */
+  #degraded = false
+  /** The store failed an operation of this request. */
+  #storeFailed = false
   #live: LiveAttributes | undefined
 
-  constructor (instance: SessionInstance, request: FastifyRequest, reply: FastifyReply, route: RouteSession) {
-    this.#state = new SessionState(instance, request, reply, route)
-    this.#persistence = new Persistence(this.#state)
+  constructor (instance: SessionInstance, request?: FastifyRequest, reply?: FastifyReply, route?: RouteSession) {
+    this.#context = new SessionContext(instance, request, reply, route)
+    this.#persistence = new Persistence(this.#context)
+    this.#current = new WorkingCopy(this.#context)
   }
 
   // ---- For the plugin's hooks. The proxy shows none of this to applications.
@@ -37,59 +57,60 @@ export class Session implements LiveSession {
 
   /** Takes note that a cookie of ours came, whatever it is worth: `destroy()` clears it. */
   noteCookie (): void {
-    this.#state.cookieCame = true
+    this.#persistence.cookieCame = true
   }
 
-  /** Loads the record of a genuine token; see `Persistence.begin`. */
-  begin (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void): void {
-    this.#persistence.begin(token, done, fail)
+  /** Whether the record is being looked up: until then there is nothing to look at. */
+  get loading (): boolean {
+    return this.#loading
+  }
+
+  /**
+   * Looks up the record of a genuine token.
+   *
+   * @param done called when the session can be used; with `true` where the record was ended because an old secret was
+   *   used again
+   * @param fail called with a StoreUnavailableError or RecordError: the session is empty and cannot be changed
+   * @param moved another library's session was moved there just now
+   */
+  load (token: Token, done: (reused: boolean) => void, fail: (error: Error) => void, moved = false): void {
+    this.#loading = true
+    this.#persistence.load(this.#current, token, (reused) => {
+      this.#loading = false
+      done(reused)
+    }, (error) => { this.failLoading(error, fail) }, moved)
+  }
+
+  /** Goes on as an empty session that cannot be changed: whose it is cannot be told. */
+  failLoading (error: Error, fail: (error: Error) => void): void {
+    this.#loading = false
+    this.#degraded = true
+    this.#storeFailed = error instanceof StoreUnavailableError
+    fail(error)
+  }
+
+  /** Whether the route goes on where the store does not answer. */
+  goesOnWithout (otherwise: OnStoreError): boolean {
+    const { route } = this.#context
+    return ((typeof route === 'object' ? route.onStoreError : undefined) ?? otherwise) === 'anonymous'
   }
 
   /** What a route's rule about authentication is held against. */
   get authentication (): Authentication {
     return {
-      now: this.#state.clock.now,
+      now: this.#current.clock.now,
       authenticatedAt: this.authenticatedAt?.getTime(),
       elevatedUntil: this.elevatedUntil?.getTime()
     }
   }
 
-  /** Loads the record that the session of another library was moved to; see `Persistence.inherit`. */
-  inherit (moving: Promise<Token | undefined>, done: (id: string | undefined, reused: boolean) => void, fail: (error: Error) => void): void {
-    this.#persistence.inherit(moving, done, fail)
+  /** Whether finishing has anything to do. Asked first, because for most requests it has not. */
+  get unfinished (): boolean {
+    return this.#batch !== undefined || this.#busy !== undefined || this.#failed.length > 0 || this.#ending.length > 0 ||
+      this.#persistence.refreshes || this.#persistence.steps.open || this.#current.replaces !== undefined || !this.#current.snapshot.pristine
   }
 
-  /**
-   * Goes on as an empty session that cannot be changed, although the record could not be loaded, where that is wanted.
-   *
-   * @param otherwise what holds where the route does not say
-   * @returns whether it is wanted
-   */
-  degrade (otherwise: OnStoreError): boolean {
-    const wanted = this.#state.route === false ? undefined : this.#state.route?.onStoreError
-    this.#state.degraded = (wanted ?? otherwise) === 'anonymous'
-    if (this.#state.degraded) this.#state.unreadable = false
-    return this.#state.degraded
-  }
-
-  /**
-   * Whether saving at the end of the request has anything to do. Asked first, because for most requests it has not.
-   */
-  get unsaved (): boolean {
-    return this.#persistence.unsaved
-  }
-
-  /**
-   * Saves at the end of the request.
-   *
-   * @param failed the handler failed: what it changed is dropped
-   * @throws what `save` throws
-   */
-  finish (failed: boolean): Promise<void> {
-    return this.#persistence.finish(failed)
-  }
-
-  /** From now on changes would be lost: they throw. */
+  /** From now on changes would be lost: they are refused. */
   seal (): void {
     this.#sealed = true
   }
@@ -98,12 +119,63 @@ export class Session implements LiveSession {
     return this.#sealed
   }
 
-  /** Whether this request changed something that nobody saved. */
-  get dirty (): boolean {
-    if (this.#persistence.busy || this.#state.phase === 'gone') return false
-    if (this.#state.ending || this.#state.rotating || this.#state.settings !== undefined || this.#state.replaced !== undefined) return true
+  /**
+   * Finishes what the request asked for, and decides whether it stands.
+   *
+   * @param status of the response
+   * @param failed the handler failed: what it changed and did not save itself is dropped
+   * @throws what `save` throws, and what failed without anybody waiting for it. What counts only with its cookie was taken
+   *   back where the store failed, or the session had ended
+   */
+  async finish (status: number, failed: boolean): Promise<void> {
+    const { steps } = this.#persistence
     try {
-      return this.#state.fields.changes().length > 0
+      await this.#idle()
+      if (failed) this.#discard()
+      else {
+        this.#assertNothingFailed()
+        await this.#enqueue(async () => { await this.#commit(this.#current, this.#take()) })
+      }
+      // The application's own page about the store's failure, or that of an error handler.
+      if (status === 503 && this.#storeFailed) await this.#takeBack()
+      else if (!this.#context.headersSent) await this.#enqueue(async () => { await this.#persistence.refresh(this.#current) })
+    } catch (error) {
+      // Any other error leaves alone what an earlier save stored.
+      if (error instanceof GoneError || error instanceof StoreUnavailableError) await this.#takeBack()
+      else await steps.settle()
+      throw error
+    }
+    await steps.settle()
+  }
+
+  /** What a response of this status gets because of its session. */
+  answer (status: number): Answer {
+    const { owed } = this.#persistence
+    const comeAgain = this.#storeFailed && status === 503
+    return {
+      cookie: owed === undefined || owed === 'clear' ? owed : this.#cookieFor(owed),
+      looked: this.view !== undefined,
+      momentary: comeAgain || this.#degraded,
+      comeAgain
+    }
+  }
+
+  #cookieFor ({ copy, secret }: OwedToken): Answer['cookie'] {
+    const { identity: { id }, persistent, clock: { ttl } } = copy
+    return { token: this.#context.instance.signer.sign(id, secret), maxAge: persistent ? ttl / 1000 : undefined }
+  }
+
+  /** Says so where this request changed something that nobody saved, although the response is over. */
+  warnOfLostChanges (): void {
+    if (this.#dirty) this.#context.warn('the session was changed and not saved: before writing to a hijacked reply, await session.save()')
+  }
+
+  get #dirty (): boolean {
+    if (this.#busy !== undefined || this.#current.phase === 'gone') return false
+    const { snapshot, replaces } = this.#current
+    if (this.#ending.length > 0 || replaces !== undefined) return true
+    try {
+      return snapshot.changed().length > 0 || Object.keys(snapshot.pending.settings).length > 0 || snapshot.pending.rotate
     } catch {
       return true // there is a change, even if no store would take it
     }
@@ -111,99 +183,113 @@ export class Session implements LiveSession {
 
   /** Ends the session when it is saved: `request.session = null`. */
   endLater (): void {
-    this.#assertWritable()
-    this.#state.ending = true
-    this.#state.fields.clear()
-  }
-
-  /** The error with which the store failed an earlier operation of this request, if it did. */
-  get failure (): Error | undefined {
-    return this.#state.failure
+    if (this.#mayChange()) this.#leave()
   }
 
   // ---- For live attributes.
 
-  get fields (): Fields {
-    return this.#state.fields
-  }
-
   get rules (): Rules {
-    return this.#state.instance.rules
+    return this.#context.instance.rules
   }
 
   rangeOf (name: string): NumberRange {
-    return this.#state.instance.fieldRules.schema?.rangeOf(name) ?? EXACT_RANGE
+    return this.#context.instance.fieldRules.schema?.rangeOf(name) ?? EXACT_RANGE
   }
 
-  async operate (operation: Operation): Promise<OperationResult> {
-    this.#assertReadable()
+  askRecord<T> (run: (record: LiveRecord) => Promise<T>): Promise<T> {
+    const copy = this.#current
+    return this.ask(async () => await run({
+      snapshot: copy.snapshot,
+      operate: async (operation) => await this.#operate(copy, operation)
+    }))
+  }
+
+  async #operate (copy: WorkingCopy, operation: Operation): Promise<OperationResult> {
+    this.#assertLoaded()
     if (operation.type !== 'get') this.#assertChangeable()
-    return await this.#persistence.operate(operation)
+    if (this.#batch !== undefined && this.#batch.copy !== copy) this.#flush()
+    if (this.#batch === undefined) {
+      this.#batch = new Batch(copy)
+      queueMicrotask(() => { this.#flush() })
+    }
+    return await this.#batch.add(operation)
+  }
+
+  /**
+   * Answers what a program asks for.
+   *
+   * @param run begins at once. It is an async function, so that what fails before it begins is told in the same way
+   */
+  ask<T> (run: () => Promise<T>): Promise<T> {
+    return Asked.to(run(), (asked, error) => { this.#noteFailure(asked, error) })
+  }
+
+  /** The same for methods that take a callback instead. */
+  #call (run: () => Promise<void>, callback: Callback | undefined): Promise<void> {
+    const asked = this.ask(run)
+    if (callback === undefined) return asked
+    asked.then(() => { callback(null) }, callback)
+    return Promise.resolve()
   }
 
   // ---- For applications; documented in types.ts.
 
   get id (): string {
-    this.#assertReadable()
-    if (this.#state.id === undefined) this.#state.newIdentity()
-    return this.#state.id!
+    this.#assertLoaded()
+    return this.#current.identity.id
   }
 
   get isNew (): boolean {
-    this.#assertReadable()
-    return this.#state.phase === 'new'
+    this.#assertLoaded()
+    return this.#current.phase === 'new'
   }
 
   get degraded (): boolean {
-    return this.#state.degraded
+    return this.#degraded
   }
 
   get createdAt (): Date | undefined {
-    this.#assertReadable()
-    return toDate(this.#state.createdAt ?? this.#state.meta(CREATED_AT))
+    return this.#time(CREATED_AT)
   }
 
   get lastAccessedAt (): Date | undefined {
-    this.#assertReadable()
-    if (this.#state.phase === 'new') return undefined
-    const extended = this.#state.loaded === undefined || this.#state.loaded.touched
-    return toDate(extended ? this.#state.clock.now : this.#state.meta(LAST_ACCESSED_AT))
+    return this.#time(LAST_ACCESSED_AT)
   }
 
   get expiresAt (): Date | undefined {
-    this.#assertReadable()
-    return this.#state.phase === 'new' ? undefined : toDate(this.#state.clock.now + this.#state.clock.ttl)
+    this.#assertLoaded()
+    const { phase, clock } = this.#current
+    return phase === 'new' ? undefined : new Date(clock.now + clock.ttl)
   }
 
   get idleTimeout (): number {
-    this.#assertReadable()
-    return this.#state.idleTimeout
+    this.#assertLoaded()
+    return this.#current.idleTimeout
   }
 
   set idleTimeout (seconds: number) {
-    this.#assertWritable()
+    if (!this.#mayChange()) return
     assertTimeout('idleTimeout', seconds)
-    this.#state.settings = { ...this.#state.settings, idleTimeout: seconds }
+    this.#current.snapshot.pending.settings.idleTimeout = seconds
   }
 
   get authenticatedAt (): Date | undefined {
-    this.#assertReadable()
-    return toDate(this.#state.authenticatedAt === undefined ? this.#state.meta(AUTHENTICATED) : this.#state.authenticatedAt ?? undefined)
+    return this.#time(AUTHENTICATED)
   }
 
   get elevatedUntil (): Date | undefined {
-    this.#assertReadable()
-    return toDate(this.#state.elevatedUntil === undefined ? this.#state.meta(ELEVATED) : this.#state.elevatedUntil ?? undefined)
+    return this.#time(ELEVATED)
   }
 
   get signal (): AbortSignal {
-    this.#assertReadable()
-    if (this.#state.controller === undefined) {
-      this.#state.controller = new AbortController()
-      if (this.#state.phase === 'gone') this.#state.controller.abort(new EndedError('ended'))
-      else if (this.#state.phase === 'stored') this.#persistence.watch(this.#state.controller)
+    this.#assertLoaded()
+    const copy = this.#current
+    if (copy.controller === undefined) {
+      copy.controller = new AbortController()
+      if (copy.phase === 'stored') this.#persistence.watch(copy, copy.controller)
+      else if (copy.phase !== 'new') copy.controller.abort(new EndedError('ended'))
     }
-    return this.#state.controller.signal
+    return copy.controller.signal
   }
 
   get live (): LiveAttributes {
@@ -212,13 +298,12 @@ export class Session implements LiveSession {
   }
 
   get (key: string): unknown {
-    this.#assertReadable()
-    return this.#state.fields.get(key)
+    this.#assertLoaded()
+    return this.#current.snapshot.get(key)
   }
 
   set (key: string, value: unknown): void {
-    this.#assertWritable()
-    this.#state.fields.set(key, value)
+    if (this.#mayChange()) this.#current.snapshot.set(key, value)
   }
 
   has (key: string): boolean {
@@ -227,13 +312,13 @@ export class Session implements LiveSession {
 
   /** Names of the data fields. */
   names (): string[] {
-    this.#assertReadable()
-    return this.#state.fields.names()
+    this.#assertLoaded()
+    return this.#current.snapshot.names()
   }
 
   data (): Record<string, unknown> {
     // Unlike assignment, this takes __proto__ for a name like any other.
-    return Object.fromEntries(this.names().map((name) => [name, this.#state.fields.get(name)]))
+    return Object.fromEntries(this.names().map((name) => [name, this.#current.snapshot.get(name)]))
   }
 
   toJSON (): Record<string, unknown> {
@@ -241,100 +326,274 @@ export class Session implements LiveSession {
   }
 
   save (callback?: Callback): Promise<void> {
-    this.#assertReadable()
-    return settle(this.#persistence.save(), callback)
+    return this.#call(async () => {
+      this.#assertLoaded()
+      this.#flush()
+      const copy = this.#current
+      const changes = this.#take()
+      const ending = [...this.#ending]
+      await this.#enqueue(async () => { await this.#commit(copy, changes, ending) })
+    }, callback)
   }
 
   reload (callback?: Callback): Promise<void> {
-    this.#assertReadable()
-    this.#assertNotDegraded()
-    return settle(this.#persistence.reload(), callback)
+    return this.#call(async () => {
+      this.#assertLoaded()
+      this.#assertNotDegraded()
+      this.#flush()
+      const copy = this.#current
+      const changes = copy.snapshot.setAside()
+      await this.#enqueue(async () => { await this.#persistence.reload(copy, changes) })
+    }, callback)
   }
 
   touch (): void {
-    this.#assertWritable()
-    this.#state.touch = true
+    if (this.#mayChange()) this.#current.snapshot.pending.touch = true
   }
 
   clear (): void {
-    this.#assertWritable()
-    this.#state.fields.clear()
+    if (this.#mayChange()) this.#current.snapshot.clear()
   }
 
   destroy (callback?: Callback): Promise<void> {
-    this.#assertReadable()
-    // Nobody may take this for a logout: the record is still there.
-    this.#assertNotDegraded()
-    return settle(this.#persistence.end(), callback)
+    return this.#call(async () => {
+      this.#assertLoaded()
+      // Nobody may take this for a logout: the record is still there.
+      this.#assertChangeable()
+      this.#flush()
+      this.#leave()
+      const ending = [...this.#ending]
+      await this.#enqueue(async () => { await this.#end(ending) })
+    }, callback)
   }
 
   rotate (callback?: Callback): Promise<void> {
-    this.#assertWritable()
-    if (this.#state.phase === 'stored') {
-      this.#assertCookiePossible()
-      this.#state.rotating = true
-    }
-    return settle(Promise.resolve(), callback)
+    return this.#call(async () => {
+      if (this.#mayChange()) this.#rotate()
+    }, callback)
   }
 
   elevate (seconds: number, callback?: Callback): Promise<void> {
-    this.#assertWritable()
-    assertTimeout('elevate()', seconds)
-    this.#state.settings = { ...this.#state.settings, elevate: seconds }
-    return this.rotate(callback)
+    return this.#call(async () => {
+      if (!this.#mayChange()) return
+      assertTimeout('elevate()', seconds)
+      this.#rotate()
+      this.#current.snapshot.pending.settings.elevate = seconds
+    }, callback)
   }
 
   regenerate (keys?: readonly string[] | Callback, callback?: Callback): Promise<void> {
     if (typeof keys === 'function') return this.regenerate([], keys)
-    this.#assertWritable()
-    this.#assertCookiePossible()
-    const carried = (keys ?? []).map((key) => [key, this.#state.fields.get(key)] as const).filter(([, value]) => value !== undefined)
-    const { users } = this.#state.instance
-    const bound = users === undefined || this.#state.phase === 'new' ? undefined : memberOf(this.#state).bound
-    const replaced = this.#state.phase === 'new' ? this.#state.replaced : { id: this.#state.id!, digest: this.#state.digest, carried: carried.length > 0, bound }
-    const at = this.authenticatedAt?.getTime()
-    const authenticated = bound !== undefined && at !== undefined && carried.some(([key]) => users!.decides(key)) ? { user: bound.user, at } : undefined
-    this.#state.becomeNew()
-    this.#state.replaced = replaced
-    this.#state.authenticated = authenticated
-    for (const [key, value] of carried) this.#state.fields.set(key, value)
-    return settle(Promise.resolve(), callback)
+    return this.#call(async () => {
+      if (!this.#mayChange()) return
+      this.#assertCookiePossible()
+      if (keys !== undefined && !Array.isArray(keys)) throw new NameError(String(keys).slice(0, 40), 'regenerate() takes an array of names')
+      this.#flush()
+      const old = this.#current
+      const carried = (keys ?? []).map((key: string) => [key, old.snapshot.get(key)] as const).filter(([, value]) => value !== undefined)
+      const copy = new WorkingCopy(this.#context, { copy: old, keys: carried.map(([key]) => key) })
+      for (const [key, value] of carried) copy.snapshot.set(key, value)
+      this.#warnOfDropped(old, keys ?? [])
+      this.#current = copy
+    }, callback)
   }
 
   remember ({ idleTimeout, lifetime }: RememberOptions = {}): void {
-    this.#assertWritable()
+    if (!this.#mayChange()) return
     if (idleTimeout !== undefined) assertTimeout('remember() idleTimeout', idleTimeout)
     if (lifetime !== undefined) assertTimeout('remember() lifetime', lifetime)
-    const { rules } = this.#state.instance
-    const total = lifetime ?? this.#state.settings?.lifetime ?? this.#state.ownLifetime ?? this.#state.meta(LIFETIME) ?? rules.lifetime / 1000
+    const { snapshot } = this.#current
+    const total = lifetime ?? snapshot.setting('lifetime') ?? this.#current.number(LIFETIME) ?? this.rules.lifetime / 1000
     const idle = idleTimeout ?? this.idleTimeout
     if (total < idle) throw new TimeoutError('remember()', `the lifetime (${total} s) is shorter than the idle timeout (${idle} s); give both`)
-    this.#state.settings = { ...this.#state.settings, ...(idleTimeout !== undefined && { idleTimeout }), ...(lifetime !== undefined && { lifetime }), persistent: true }
+    Object.assign(snapshot.pending.settings, { ...(idleTimeout !== undefined && { idleTimeout }), ...(lifetime !== undefined && { lifetime }), persistent: true })
   }
 
-  // ---- Inside.
+  // ---- The order of things.
 
-  #assertReadable (): void {
-    if (this.#state.unreadable) throw this.#state.failure ?? new StoreUnavailableError('the session is still being loaded')
+  /** Runs an operation after those that were asked for before. */
+  #enqueue<T> (operation: () => Promise<T>): Promise<T> {
+    const result = this.#busy === undefined ? operation() : this.#busy.then(operation)
+    const busy = result.then(async () => { await this.#done() }, async (error: Error) => { await this.#done(error) }).then(() => {
+      if (this.#busy === busy) this.#busy = undefined
+    })
+    this.#busy = busy
+    return result
   }
 
-  #assertWritable (): void {
-    this.#assertReadable()
+  /** Waits until nothing is under way. */
+  async #idle (): Promise<void> {
+    this.#flush()
+    while (this.#busy !== undefined) {
+      await this.#busy
+      this.#flush()
+    }
+  }
+
+  /** Sends the live operations that were gathered in this turn. */
+  #flush (): void {
+    const batch = this.#batch
+    if (batch === undefined) return
+    this.#batch = undefined
+    // The callers get their results, or the error, one by one; the queue itself never rejects.
+    this.#enqueue(async () => { await this.#persistence.execute(batch) }).catch(nothing)
+  }
+
+  #rotate (): void {
+    // A record that does not exist yet gets a new secret anyway.
+    if (this.#current.phase === 'stored') this.#assertCookiePossible()
+    this.#current.snapshot.pending.rotate = true
+  }
+
+  /** What changed so far; see `Snapshot.take`. */
+  #take (): Changes {
+    try {
+      return this.#current.snapshot.take()
+    } catch (error) {
+      this.#goBack()
+      throw error
+    }
+  }
+
+  /** Goes on as a new, anonymous session. The one so far is to be ended. */
+  #leave (): void {
+    this.#flush()
+    this.#ending.push(this.#current)
+    this.#current = new WorkingCopy(this.#context)
+  }
+
+  async #end (copies: readonly WorkingCopy[]): Promise<void> {
+    const left = copies.filter((copy) => this.#ending.includes(copy))
+    if (left.length === 0) return
+    await this.#persistence.end(left)
+    this.#ending = this.#ending.filter((copy) => !left.includes(copy))
+  }
+
+  /** Stores what a copy changed, after ending what was to be ended. */
+  async #commit (copy: WorkingCopy, changes: Changes, ending: readonly WorkingCopy[] = this.#ending): Promise<void> {
+    try {
+      await this.#end(ending)
+    } catch (error) {
+      copy.snapshot.returned(changes, true)
+      throw error
+    }
+    try {
+      await this.#persistence.save(copy, changes)
+    } catch (error) {
+      // What was refused has no effect: the session that was to be replaced goes on.
+      if (!(error instanceof StoreUnavailableError) && copy === this.#current && copy.phase === 'new') this.#goBack()
+      throw error
+    }
+  }
+
+  /** Drops what was changed and not saved. */
+  #discard (): void {
+    this.#ending = []
+    this.#goBack()
+    this.#current.snapshot.discard()
+  }
+
+  /** Back to the last working copy that has a record. */
+  #goBack (): void {
+    while (this.#current.phase === 'new' && this.#current.replaces !== undefined) {
+      this.#current = this.#current.replaces.copy
+      this.#current.snapshot.discard()
+    }
+  }
+
+  async #takeBack (): Promise<void> {
+    const { takeBacks } = this.#context.instance
+    await this.#persistence.steps.takeBack((undo) => { takeBacks.add(undo) })
+    this.#persistence.owed = undefined
+  }
+
+  /** An operation is done. Where nothing runs at the end of the response, what it did stands, or does not, at once. */
+  async #done (error?: Error): Promise<void> {
+    const failed = error instanceof StoreUnavailableError
+    if (failed) this.#storeFailed = true
+    const { byHand, reply, instance: { cookie } } = this.#context
+    if (!byHand) return
+    if (failed) {
+      await this.#takeBack()
+      return
+    }
+    if (reply !== undefined) writeHeaders(reply, cookie, this.answer(reply.raw.statusCode))
+    await this.#persistence.steps.settle()
+  }
+
+  // ---- Failures.
+
+  /** Takes note of what failed, in case nobody waits for it. */
+  #noteFailure (asked: Asked<unknown>, error: Error): void {
+    if (!this.#sealed && !this.#context.byHand) {
+      this.#failed.push({ asked, error })
+      return
+    }
+    // Nobody can be told any more by the response. Whoever waits has said so within this turn.
+    setImmediate(() => {
+      if (!asked.awaited) this.#context.warn('something that was asked of the session failed, and nobody was waiting for it', { code: (error as { code?: string }).code })
+    })
+  }
+
+  #assertNothingFailed (): void {
+    const failed = this.#failed
+    this.#failed = []
+    const unseen = failed.find(({ asked }) => !asked.awaited)
+    if (unseen !== undefined) throw unseen.error
+  }
+
+  #warnOfDropped (copy: WorkingCopy, keys: readonly string[]): void {
+    let fields: string[] = []
+    try {
+      fields = copy.snapshot.changed().filter((name) => !keys.includes(name))
+    } catch {
+      // Something that could not be stored anyway.
+    }
+    const settings = Object.keys(copy.snapshot.pending.settings)
+    if (fields.length + settings.length === 0) return
+    this.#context.warn('regenerate() dropped what this request had changed before: change it afterwards, or name the fields to carry over', { fields: fields.map((name) => name.slice(0, 40)), settings })
+  }
+
+  // ---- What may be done.
+
+  #time (name: string): Date | undefined {
+    this.#assertLoaded()
+    const ms = this.#current.number(name)
+    return ms === undefined ? undefined : new Date(ms)
+  }
+
+  #assertLoaded (): void {
+    if (this.#loading) throw new StoreUnavailableError('the session is still being loaded')
+  }
+
+  /**
+   * Whether a change can be made.
+   *
+   * @returns `false` after the response has left: the change is dropped, with a warning, because throwing where nobody
+   *   expects it would end the process
+   * @throws SealedError before that, and what `#assertChangeable` throws
+   */
+  #mayChange (): boolean {
+    this.#assertLoaded()
     this.#assertChangeable()
-    if (this.#sealed) throw new SealedError()
+    if (!this.#sealed) return true
+    if (this.#context.reply?.raw.headersSent !== true) throw new SealedError()
+    this.#context.warn('the session was changed after the response had left: the change was dropped. Change it earlier, or write with session.live')
+    return false
   }
 
   #assertChangeable (): void {
-    if (this.#state.route === false) throw new DisabledError()
+    const { obstacle } = this.#context
+    if (obstacle !== undefined) throw obstacle
     this.#assertNotDegraded()
   }
 
   #assertNotDegraded (): void {
-    if (this.#state.degraded) throw new DegradedError()
+    if (this.#degraded) throw new DegradedError()
   }
 
   #assertCookiePossible (): void {
-    if (this.#state.headersSent) throw new HeadersSentError()
+    if (this.#context.headersSent) throw new HeadersSentError()
   }
 }
 
@@ -342,13 +601,4 @@ function assertTimeout (what: string, seconds: number): void {
   if (!(seconds >= 1 && seconds <= MAX_TIMEOUT)) throw new TimeoutError(what, `expected a number of seconds from 1 to ${MAX_TIMEOUT}`)
 }
 
-function toDate (ms: number | undefined): Date | undefined {
-  return ms === undefined ? undefined : new Date(ms)
-}
-
-/** Serves callers with a callback and callers that await. */
-function settle (promise: Promise<void>, callback: Callback | undefined): Promise<void> {
-  if (callback === undefined) return promise
-  promise.then(() => { callback(null) }, (error: Error) => { callback(error) })
-  return Promise.resolve()
-}
+function nothing (): void {}

@@ -35,7 +35,7 @@
  */
 import { ConflictError, LimitError, StoreUnavailableError } from '../errors.js'
 import { applyOperations } from '../store/operations.js'
-import { CREATED_AT, LIFETIME, SESSION_TTL, TICKET, USER } from '../store/record.js'
+import { CREATED_AT, LIFETIME, lineageOf, SESSION_TTL, TICKET, USER } from '../store/record.js'
 import type { Binding, Bound, Description, Entry, LoadedRecord, Operation, Rules, Store, Write, Written } from '../store/store.js'
 import type { Derived, UserField } from './user-field.js'
 
@@ -130,11 +130,11 @@ export class UserIndex {
    *
    * @throws LimitError (`SESSION_LIMIT_REACHED`); ConflictError (`SESSION_UPDATE_CONFLICT`) where others were faster every time
    */
-  async write (id: string, digest: string, write: Write, member: Member): Promise<Written | undefined> {
+  async write (id: string, lineage: string, write: Write, member: Member): Promise<Written | undefined> {
     const decides = write.operations.some((operation) => this.#decides(operation))
     const extends_ = write.touch === 'always' || write.settings.idleTimeout !== undefined || write.settings.lifetime !== undefined
     if (!decides && !(extends_ && member.bound !== undefined)) {
-      const written = await this.#store.write(id, digest, write, this.#rules)
+      const written = await this.#store.write(id, lineage, write, this.#rules)
       if (written?.moved === undefined) return written
       // It became a user's meanwhile.
       member.bound = written.moved.bound
@@ -149,7 +149,7 @@ export class UserIndex {
       if (user !== null && entry === undefined) return undefined
       const binding = predicted && { user, ticket: entry?.ticket ?? '', when: predicted.when, ...entry?.isNew === false && { kept: true }, ...this.#facts(user, member) }
       if (entry !== undefined) this.#assertInTime(entry)
-      const written = await this.#store.write(id, digest, {
+      const written = await this.#store.write(id, lineage, {
         ...write, ...binding && { binding }, ...entry?.announced === true && { announced: entry.ticket }
       }, this.#rules)
       // What was announced for nothing. Where the outcome is unknown, the error got past here, and the entry stays.
@@ -173,10 +173,11 @@ export class UserIndex {
    * @param moved the session comes from another library, just now: nobody knows when its user was authenticated
    * @returns whether the session still exists
    */
-  async claim (id: string, digest: string, loaded: LoadedRecord, touch: boolean, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
+  async claim (id: string, loaded: LoadedRecord, touch: boolean, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
+    const lineage = lineageOf((name) => loaded.fields.get(name)) ?? ''
     const user = loaded.fields.get(USER)
     const bound = user === undefined ? undefined : { user, ticket: loaded.fields.get(TICKET) ?? '' }
-    if (bound === undefined) return await this.#adopt(id, digest, loaded, moved)
+    if (bound === undefined) return await this.#adopt(id, lineage, loaded, moved)
     const idle = Number(loaded.fields.get(SESSION_TTL)) * 1000
     const sent = performance.now()
     const { outcome } = await this.#store.announce(bound.user, { id, ticket: bound.ticket, lasts: this.#bound(idle), keep: this.#rules.lifetime })
@@ -187,14 +188,14 @@ export class UserIndex {
     if (!touch || lifetimeLeft(loaded, this.#rules) <= loaded.ttl + 1) return { alive: true, bound }
     this.#assertInTime({ sent })
     const write: Write = { operations: [], settings: {}, touch: 'due', mode: 'together', announced: bound.ticket }
-    const written = await this.#store.write(id, digest, write, this.#rules)
+    const written = await this.#store.write(id, lineage, write, this.#rules)
     if (written === undefined) return { alive: false, bound: undefined }
     Object.assign(loaded, { now: written.now, ttl: written.ttl, touched: true })
     return { alive: true, bound }
   }
 
   /** Lists a session whose data name a user that its record does not: others wrote them, or before there were lists. */
-  async #adopt (id: string, digest: string, loaded: LoadedRecord, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
+  async #adopt (id: string, lineage: string, loaded: LoadedRecord, moved: boolean): Promise<{ alive: boolean, bound: Bound | undefined }> {
     let derived: Derived
     try {
       derived = this.#field.derive((name) => loaded.fields.get(name) ?? null)
@@ -214,7 +215,7 @@ export class UserIndex {
     }
     this.#assertInTime({ sent })
     const binding = { user, ticket, when, authenticatedAt: moved ? 0 : since }
-    const written = await this.#store.write(id, digest, { operations: [], settings: {}, touch: 'never', mode: 'together', binding }, this.#rules)
+    const written = await this.#store.write(id, lineage, { operations: [], settings: {}, touch: 'never', mode: 'together', binding }, this.#rules)
     if (written?.left !== undefined) return { alive: true, bound: { user, ticket } }
     await this.#leave(user, [{ id, ticket }])
     return { alive: written !== undefined && written.barred === undefined, bound: written?.moved?.bound }
@@ -223,6 +224,16 @@ export class UserIndex {
   /** Takes a session that ended off its user's list. */
   async forget (id: string, bound: Bound | undefined): Promise<void> {
     if (bound !== undefined) await this.#leave(bound.user, [{ id, ticket: bound.ticket }])
+  }
+
+  /**
+   * Lists a session again under the ticket that its record carries once more.
+   *
+   * @param idleTimeout seconds
+   */
+  async enterAgain (id: string, { user, ticket }: Bound, idleTimeout: number): Promise<void> {
+    const { outcome } = await this.#store.announce(user, { id, ticket, lasts: this.#bound(idleTimeout * 1000), keep: this.#rules.lifetime })
+    if (outcome === 'ended') await this.#store.end(id, ticket)
   }
 
   /** What is known of the sessions of a user. */

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { test } from 'tap'
-import { digestOf, newId, newSecret, TokenSigner } from '../../src/cookie/token.js'
+import { digestOf, hasTokenForm, newId, newSecret, TokenSigner } from '../../src/cookie/token.js'
 
 const KEY = 'the first key of these tests, 0123456789'
 const OLD_KEY = 'the second key of these tests, 0123456789'
@@ -9,8 +9,13 @@ const CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 /** A token made by hand, by nothing but the description of its form. */
 function tokenBy (key: string, id: string, secret: string): string {
-  const signature = createHmac('sha256', key).update(`${id}.${secret}`).digest('base64').replaceAll('=', '')
+  const signature = createHmac('sha256', key).update(`${id}.${secret}`).digest('base64url')
   return `${id}.${secret}.${signature}`
+}
+
+/** The same bytes in the other alphabet. */
+function toBase64 (signature: string): string {
+  return Buffer.from(signature, 'base64url').toString('base64').slice(0, 43)
 }
 
 test('ids and secrets have the form that the design fixes', async (t) => {
@@ -47,7 +52,7 @@ test('a token is id, secret and HMAC-SHA256 of both', async (t) => {
   const secret = newSecret()
   const token = new TokenSigner([KEY]).sign(id, secret)
   t.equal(token, tokenBy(KEY, id, secret))
-  t.match(token, /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9+/]{43}$/)
+  t.match(token, /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{43}$/)
 })
 
 test('what was signed is verified, and taken apart', async (t) => {
@@ -87,7 +92,7 @@ test('no truncated, extended or rearranged token is accepted', async (t) => {
     `${otherId}.${secret}.${signature}`, `${id}.${otherSecret}.${signature}`, `${id}.${secret}.${otherSignature}`,
     `${token}=`, `${token} `, ` ${token}`, `"${token}"`, `${token}\0`, `${token}.`, `.${token}`, `${token}.${signature}`, token + token,
     `${id}.${secret}.${'A'.repeat(43)}`, `${id}.${secret}.${'='.repeat(43)}`, token.replaceAll('.', ':'), token.toUpperCase(), token.toLowerCase(),
-    `${id}.${secret}.${Buffer.from(signature, 'base64').toString('base64url')}~`.slice(0, 99), encodeURIComponent(token), 'x'.repeat(99), '.'.repeat(99),
+    `${id}.${secret}.${toBase64(signature)}`.replace(/[+/]?$/, '+'), `"${token.slice(1, -1)}"`, encodeURIComponent(token).replace(/.$/, '%41').slice(0, 99), 'x'.repeat(99), '.'.repeat(99),
     'x'.repeat(17_000), '\u00e4'.repeat(99), '\u{1f4a5}'.repeat(50)
   ]
   for (let length = 0; length < token.length; length++) forged.push(token.slice(0, length), token.slice(token.length - length))
@@ -101,14 +106,16 @@ test('a token signed by anybody else is not accepted', async (t) => {
   for (const key of [OLD_KEY, '', `${KEY} `, KEY.slice(1), KEY.toUpperCase()]) {
     t.equal(signer.verify(tokenBy(key, id, secret)), undefined, JSON.stringify(key))
   }
-  const url = createHmac('sha256', KEY).update(`${id}.${secret}`).digest('base64url')
-  const base64 = createHmac('sha256', KEY).update(`${id}.${secret}`).digest('base64')
-  if (url !== base64.slice(0, 43)) t.equal(signer.verify(`${id}.${secret}.${url}`), undefined, 'base64url instead of base64')
+  for (let i = 0; i < 20; i++) {
+    const token = tokenBy(KEY, newId(), newSecret())
+    const base64 = token.slice(0, 56) + toBase64(token.slice(56))
+    if (base64 !== token) t.equal(signer.verify(base64), undefined, 'base64 instead of base64url')
+  }
   for (const data of [id, secret, `${id}${secret}`, `${secret}.${id}`, `${id}.${secret}.`]) {
-    const signature = createHmac('sha256', KEY).update(data).digest('base64').replaceAll('=', '')
+    const signature = createHmac('sha256', KEY).update(data).digest('base64url')
     t.equal(signer.verify(`${id}.${secret}.${signature}`), undefined, 'a signature of something else')
   }
-  t.equal(signer.verify(`${id}.${secret}.${createHash('sha256').update(KEY + `${id}.${secret}`).digest('base64').slice(0, 43)}`), undefined, 'a hash instead of an HMAC')
+  t.equal(signer.verify(`${id}.${secret}.${createHash('sha256').update(KEY + `${id}.${secret}`).digest('base64url')}`), undefined, 'a hash instead of an HMAC')
 })
 
 test('an id has exactly one spelling, even where the signature is genuine', async (t) => {
@@ -120,6 +127,24 @@ test('an id has exactly one spelling, even where the signature is genuine', asyn
     const alias = id.slice(0, 21) + last
     t.equal(signer.verify(tokenBy(KEY, alias, secret)), undefined, last)
   }
+})
+
+test('a signature has exactly one spelling: the bits that do not count are none', async (t) => {
+  const signer = new TokenSigner([KEY])
+  const token = signer.sign(newId(), newSecret())
+  const bytes = Buffer.from(token.slice(56), 'base64url')
+  const aliases = [...CHARACTERS].map((last) => token.slice(0, -1) + last).filter((alias) => alias !== token && Buffer.from(alias.slice(56), 'base64url').equals(bytes))
+  t.ok(aliases.length >= 3, `${aliases.length} spellings decode to the same`)
+  t.strictSame(aliases.filter((alias) => signer.verify(alias) !== undefined || hasTokenForm(alias)), [])
+})
+
+test('a token consists of characters that nobody encodes, quotes or folds on the way', async (t) => {
+  const signer = new TokenSigner([KEY])
+  for (let i = 0; i < 200; i++) {
+    const token = signer.sign(newId(), newSecret())
+    if (encodeURIComponent(token) !== token || !/^[A-Za-z0-9._~-]+$/.test(token)) t.fail(token)
+  }
+  t.pass('200 tokens')
 })
 
 test('a genuine signature does not excuse another form', async (t) => {

@@ -143,7 +143,7 @@ test('a handler that fails changes nothing, unless it saved itself or saveOnErro
 
 test('destroy ends the session everywhere, clears the cookie as it was set, and leaves a usable new session', async (t) => {
   await onEveryStore(t, async (t, { redis }) => {
-    const app = await makeApp(t, { redis, cookie: { domain: 'example.com', path: '/app', sameSite: 'strict' } }, (app) => {
+    const app = await makeApp(t, { redis, cookie: { domain: 'example.com', path: '/', sameSite: 'strict' } }, (app) => {
       routes(app)
       app.get('/again', async ({ session }: any) => { await session.destroy(); session.fresh = 1; return { id: session.id } })
       app.get('/callback', ({ session }: any, reply) => { session.destroy((error: Error | null) => { reply.send({ error, isNew: session.isNew }) }) })

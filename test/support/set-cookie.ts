@@ -13,7 +13,7 @@ export interface SetCookie {
 /** RFC 6265bis, section 5.6.2: browsers cut longer ages down to 400 days. */
 const MAX_AGE_LIMIT = 400 * 24 * 60 * 60
 /** The value of a session cookie: a token. */
-const TOKEN = /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9+/]{43}$/
+const TOKEN = /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{32}\.[A-Za-z0-9_-]{43}$/
 
 /**
  * Takes a Set-Cookie line apart by the strict grammar for servers (RFC 6265bis, section 4.1.1), which is narrower than

@@ -187,7 +187,7 @@ test('a list that is lost', async (t) => {
       // A record just created has exactly its idle timeout left, and a moment later less.
       t.equal(loaded.due, true, 'the store leaves the extension to the caller')
       t.equal(loaded.touched, false)
-      t.match(await index.claim(visitor.id, visitor.digest, loaded, true, false), { alive: true, bound: { user } })
+      t.match(await index.claim(visitor.id, loaded, true, false), { alive: true, bound: { user } })
       t.equal(loaded.touched, true)
       t.ok(loaded.ttl > 100_000, `${loaded.ttl} ms`)
       t.strictSame(await listed(index, user), [visitor.id])
@@ -207,7 +207,7 @@ test('a list that is lost', async (t) => {
       await new Promise((resolve) => setTimeout(resolve, 5))
       for (const [visitor, alive] of [[stale, false], [current, true], [later, true]] as const) {
         const loaded = (await store.load(visitor.id, visitor.digest, true, USERS))!
-        t.match(await index.claim(visitor.id, visitor.digest, loaded, true, false), { alive })
+        t.match(await index.claim(visitor.id, loaded, true, false), { alive })
         t.equal((await store.describe([visitor.id]))[0] !== undefined, alive)
       }
     })
@@ -294,7 +294,31 @@ test('a session that ending all did not find does not extend itself', async (t) 
   }
 })
 
-test('losing to a rotation unlists nobody: the rotated session is listed, and ending all ends it', async (t) => {
+test('losing to a rotation unlists nobody: what would carry data over is refused, and the rotated session is listed', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const gate = new Gate()
+    const app = await makeApp(t, { redis, userField: 'user' }, (app) => {
+      app.get('/login', async ({ session, query }: any) => { session.user = query.user; return {} })
+      app.get('/rotate', async ({ session }: any) => { await session.rotate(); return {} })
+      app.get('/me', async ({ session }: any) => ({ user: session.user ?? null }))
+      app.get('/regenerate', async ({ session }: any) => { await gate.pass(); await session.regenerate(['user']); session.a = 1; return {} })
+    })
+    const user = someone()
+    const browser = new Browser(app)
+    await browser.json(`/login?user=${user}`)
+    const losing = browser.clone().get('/regenerate')
+    await gate.arrived(1)
+    await browser.json('/rotate')
+    gate.open()
+    t.equal((await losing).json().code, 'SESSION_GONE')
+    t.strictSame(await browser.json('/me'), { user }, 'the rotated session goes on')
+    t.strictSame((await app.sessions.list(user)).map(({ id }) => id), [browser.token!.slice(0, 22)], 'and nothing was left of the attempt')
+    t.equal(await app.sessions.endAll(user), 1)
+    t.strictSame(await browser.json('/me'), { user: null })
+  })
+})
+
+test('a regeneration that carries nothing over ends the old session, whatever its secret is by now, and unlists it', async (t) => {
   await onEveryStore(t, async (t, { redis }) => {
     const gate = new Gate()
     const app = await makeApp(t, { redis, userField: 'user' }, (app) => {
@@ -306,14 +330,14 @@ test('losing to a rotation unlists nobody: the rotated session is listed, and en
     const user = someone()
     const browser = new Browser(app)
     await browser.json(`/login?user=${user}`)
-    const losing = browser.clone().get('/regenerate')
+    const other = browser.clone()
+    const regenerating = other.get('/regenerate')
     await gate.arrived(1)
     await browser.json('/rotate')
     gate.open()
-    await losing
-    t.strictSame(await browser.json('/me'), { user }, 'the rotated session goes on')
-    t.strictSame((await app.sessions.list(user)).map(({ id }) => id), [browser.token!.slice(0, 22)])
-    t.equal(await app.sessions.endAll(user), 1)
-    t.strictSame(await browser.json('/me'), { user: null })
+    t.equal((await regenerating).statusCode, 200)
+    t.strictSame(await browser.json('/me'), { user: null }, 'who said that the session is over was right')
+    t.strictSame([await app.sessions.count(user), await app.sessions.endAll(user)], [0, 0])
+    t.strictSame(await other.json('/me'), { user: null })
   })
 })

@@ -1,0 +1,50 @@
+/**
+ * What has to be undone in the store as soon as it answers again: steps of requests that were answered with an error.
+ */
+import { StoreUnavailableError } from '../errors.js'
+
+/** After so many milliseconds it is tried again. */
+const RETRY = 200
+/** So many are remembered. An outage in which more are begun was long: most of them never got to the store. */
+const MAX_WAITING = 10_000
+
+export class TakeBacks {
+  readonly #waiting = new Set<() => Promise<unknown>>()
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  /** Has something undone later, again and again until it succeeds. */
+  add (undo: () => Promise<unknown>): void {
+    if (this.#closed) return
+    if (this.#waiting.size >= MAX_WAITING) this.#waiting.delete(this.#waiting.values().next().value!)
+    this.#waiting.add(undo)
+    // Unreferenced: what is left when the process ends, a record that is out of use included, expires.
+    this.#timer ??= setTimeout(this.#try, RETRY).unref()
+  }
+
+  /** Tries once more, and then no more. */
+  async close (): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#undoAll()
+  }
+
+  readonly #try = async (): Promise<void> => {
+    await this.#undoAll()
+    this.#timer = undefined
+    if (this.#waiting.size > 0 && !this.#closed) this.#timer = setTimeout(this.#try, RETRY).unref()
+  }
+
+  /** One after the other: where one fails, the store is not back yet. */
+  async #undoAll (): Promise<void> {
+    for (const undo of [...this.#waiting]) {
+      try {
+        await undo()
+      } catch (error) {
+        if (error instanceof StoreUnavailableError) return
+        // Nothing that waiting will change: another thing stands under that key, for instance.
+      }
+      this.#waiting.delete(undo)
+    }
+  }
+}
