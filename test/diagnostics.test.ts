@@ -133,7 +133,7 @@ test('routine renewal and the reuse of what it replaced', async (t) => {
 test('requests that find their session ended under way', async (t) => {
   await onEveryStore(t, async (t, { redis }) => {
     for (const [kind, expected] of [
-      ['write', { operation: 'write' }], ['read', { operation: 'read' }], ['carry', { operation: 'destroy' }]
+      ['write', { operation: 'write' }], ['read', { operation: 'read' }], ['carry', { operation: 'retire' }]
     ] as const) {
       const gate = new Gate()
       const app = await makeApp(t, { redis }, (app) => { routes(app, gate) })

@@ -41,6 +41,11 @@ export class Persistence {
     return this.#refresh !== undefined
   }
 
+  /** The request goes on with another record: the cookie of the one so far can wait for the next request. */
+  leave (): void {
+    this.#refresh = undefined
+  }
+
   /**
    * Looks up the record of a genuine token. By callbacks, because every request with a session comes this way.
    *
@@ -279,7 +284,9 @@ export class Persistence {
     const { store, endings, users, migrations } = this.#context.instance
     // First, so that whatever fails leaves a session that can still be ended.
     if (this.cookieCame) await migrations?.end(this.#context.request?.raw.headers.cookie ?? '')
-    for (const copy of copies.flatMap((one) => [one, ...one.leaving().map(({ copy }) => copy)])) {
+    const all = copies.flatMap((one) => [one, ...one.leaving().map(({ copy }) => copy)])
+    const known = this.cookieCame || all.some(({ phase }) => phase !== 'new')
+    for (const copy of all) {
       if (copy.phase !== 'new' || this.steps.isUnsure(copy)) {
         const { id } = copy.identity
         if (await store.destroy(id)) endings.ended(id, 'destroyed')
@@ -288,7 +295,7 @@ export class Persistence {
       this.steps.over(copy)
       copy.phase = 'over'
     }
-    this.owed = this.cookieCame ? 'clear' : undefined
+    this.owed = known || this.owed === 'clear' ? 'clear' : undefined
     this.#refresh = undefined
   }
 

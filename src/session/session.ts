@@ -394,6 +394,7 @@ export class Session implements LiveSession {
       const copy = new WorkingCopy(this.#context, { copy: old, keys: carried.map(([key]) => key) })
       for (const [key, value] of carried) copy.snapshot.set(key, value)
       this.#warnOfDropped(old, keys ?? [])
+      this.#persistence.leave()
       this.#current = copy
     }, callback)
   }
@@ -412,13 +413,30 @@ export class Session implements LiveSession {
   // ---- The order of things.
 
   /** Runs an operation after those that were asked for before. */
-  #enqueue<T> (operation: () => Promise<T>): Promise<T> {
-    const result = this.#busy === undefined ? operation() : this.#busy.then(operation)
-    const busy = result.then(async () => { await this.#done() }, async (error: Error) => { await this.#done(error) }).then(() => {
+  #enqueue (operation: () => Promise<void>): Promise<void> {
+    const result = this.#busy === undefined ? this.#carryOut(operation) : this.#busy.then(async () => { await this.#carryOut(operation) })
+    const busy = result.catch(nothing).then(() => {
       if (this.#busy === busy) this.#busy = undefined
     })
     this.#busy = busy
     return result
+  }
+
+  /** Runs an operation. Where nothing runs at the end of the response, what it did stands, or does not, at once. */
+  async #carryOut (operation: () => Promise<void>): Promise<void> {
+    const { byHand, reply, instance: { cookie } } = this.#context
+    try {
+      await operation()
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) {
+        this.#storeFailed = true
+        if (byHand) await this.#takeBack()
+      }
+      throw error
+    }
+    if (!byHand) return
+    if (reply !== undefined) writeHeaders(reply, cookie, this.answer(reply.raw.statusCode))
+    await this.#persistence.steps.settle()
   }
 
   /** Waits until nothing is under way. */
@@ -458,6 +476,7 @@ export class Session implements LiveSession {
   /** Goes on as a new, anonymous session. The one so far is to be ended. */
   #leave (): void {
     this.#flush()
+    this.#persistence.leave()
     this.#ending.push(this.#current)
     this.#current = new WorkingCopy(this.#context)
   }
@@ -505,20 +524,6 @@ export class Session implements LiveSession {
     const { takeBacks } = this.#context.instance
     await this.#persistence.steps.takeBack((undo) => { takeBacks.add(undo) })
     this.#persistence.owed = undefined
-  }
-
-  /** An operation is done. Where nothing runs at the end of the response, what it did stands, or does not, at once. */
-  async #done (error?: Error): Promise<void> {
-    const failed = error instanceof StoreUnavailableError
-    if (failed) this.#storeFailed = true
-    const { byHand, reply, instance: { cookie } } = this.#context
-    if (!byHand) return
-    if (failed) {
-      await this.#takeBack()
-      return
-    }
-    if (reply !== undefined) writeHeaders(reply, cookie, this.answer(reply.raw.statusCode))
-    await this.#persistence.steps.settle()
   }
 
   // ---- Failures.

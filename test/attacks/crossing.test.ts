@@ -87,29 +87,29 @@ test('what belongs to one plugin instance is worth nothing at another', async (t
     guest: { prefix: 'two:', secret: SECRET + ' of another kind', cookie: { secure: false, name: 'three' }, decoratorName: 'guest' }
   } as const
   for (const options of Object.values(KINDS)) await app.register(sessionPlugin, { secret: SECRET, redis: url, ...options })
-  app.get('/begin', async (request: any) => { for (const kind of Object.keys(KINDS)) request[kind].is = kind; return Object.keys(KINDS).map((kind) => request[kind].id) })
-  app.get('/', async (request: any) => Object.keys(KINDS).map((kind) => request[kind].is ?? null))
-  app.get('/settings', async (request: any) => Object.keys(KINDS).map((kind) => request[kind].idleTimeout))
-  app.get('/many', async (request: any) => { for (const name of ['a', 'b', 'c', 'd']) request.session[name] = 1; request.guest.a = 1; return {} })
-  app.get('/end', async (request: any) => { await request.session.destroy(); return {} })
+  app.get('/admin/begin', async (request: any) => { for (const kind of Object.keys(KINDS)) request[kind].is = kind; return Object.keys(KINDS).map((kind) => request[kind].id) })
+  app.get('/admin', async (request: any) => Object.keys(KINDS).map((kind) => request[kind].is ?? null))
+  app.get('/admin/settings', async (request: any) => Object.keys(KINDS).map((kind) => request[kind].idleTimeout))
+  app.get('/admin/many', async (request: any) => { for (const name of ['a', 'b', 'c', 'd']) request.session[name] = 1; request.guest.a = 1; return {} })
+  app.get('/admin/end', async (request: any) => { await request.session.destroy(); return {} })
   await app.ready()
 
   const browser = new Browser(app)
-  const ids = await browser.json('/begin')
+  const ids = await browser.json('/admin/begin')
   t.equal(new Set(ids).size, 3)
-  t.strictSame(await browser.json('/'), ['session', 'admin', 'guest'])
-  t.strictSame(await browser.json('/settings'), [1800, 100, 1800])
-  t.equal((await browser.get('/many')).statusCode, 200, 'limits are each one\'s own')
+  t.strictSame(await browser.json('/admin'), ['session', 'admin', 'guest'])
+  t.strictSame(await browser.json('/admin/settings'), [1800, 100, 1800])
+  t.equal((await browser.get('/admin/many')).statusCode, 200, 'limits are each one\'s own')
   const { one, two, three } = Object.fromEntries(browser.jar) as { one: string, two: string, three: string }
   for (const [cookies, expected] of [
     [{ one: two }, [null, null, null]], [{ one: three }, [null, null, null]], [{ two: one }, [null, null, null]], [{ two: three }, [null, null, null]], [{ three: one }, [null, null, null]], [{ three: two }, [null, null, null]],
     [{ one, two: one, three: one }, ['session', null, null]], [{ one: two, two, three: two }, [null, 'admin', null]], [{ one: three, two: one, three: two }, [null, null, null]]
   ] as Array<[Record<string, string>, Array<string | null>]>) {
     const cookie = Object.entries(cookies).map(([name, value]) => `${name}=${value}`).join('; ')
-    t.strictSame((await app.inject({ url: '/', headers: { cookie } })).json(), expected, Object.entries(cookies).map(([name, value]) => `${name} = ${value === one ? 'one' : value === two ? 'two' : 'three'}`).join(', '))
+    t.strictSame((await app.inject({ url: '/admin', headers: { cookie } })).json(), expected, Object.entries(cookies).map(([name, value]) => `${name} = ${value === one ? 'one' : value === two ? 'two' : 'three'}`).join(', '))
   }
-  await browser.get('/end')
-  t.strictSame(await browser.json('/'), [null, 'admin', 'guest'], 'and each ends alone')
+  await browser.get('/admin/end')
+  t.strictSame(await browser.json('/admin'), [null, 'admin', 'guest'], 'and each ends alone')
 })
 
 test('two apps in one process share nothing, though their options are the same', async (t) => {

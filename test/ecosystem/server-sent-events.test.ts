@@ -86,7 +86,7 @@ test('Server-Sent Events on a hijacked reply: the cookie comes first, later chan
   t.equal((await events.next()).done, true)
 })
 
-test('a stream that Fastify sends: saved before the first byte, sealed while it flows', async (t) => {
+test('a stream that Fastify sends: saved before the first byte, and what is changed while it flows is dropped', async (t) => {
   for (const kind of ['node', 'web']) {
     const source = new PassThrough()
     let late: Promise<unknown> | undefined
@@ -95,7 +95,7 @@ test('a stream that Fastify sends: saved before the first byte, sealed while it 
         session.before = 1
         late = once(source, 'resume').then(async () => {
           await session.live.during.set(2)
-          try { session.after = 3 } catch ({ code }: any) { return code }
+          session.after = 3
         })
         return reply.type('text/plain').send(kind === 'node' ? source : Readable.toWeb(source))
       })
@@ -105,7 +105,7 @@ test('a stream that Fastify sends: saved before the first byte, sealed while it 
     t.equal((await client.json('/')).before, 1, 'stored before the first byte')
     source.end(' last')
     t.equal(await response.text(), 'first last')
-    t.equal(await late, 'SESSION_SEALED')
+    await late
     t.strictSame(await client.json('/'), { before: 1, during: 2 })
   }
 })

@@ -62,7 +62,7 @@ export async function makeRenewalDue (witness: Redis): Promise<void> {
 }
 
 /** The calls of a store whose order matters, each of which is one step for the others. */
-const CALLS = ['load', 'create', 'write', 'read', 'renew', 'destroy'] as const
+const CALLS = ['load', 'create', 'write', 'read', 'look', 'stands', 'renew', 'retire', 'finalize', 'takeBack', 'destroy'] as const
 
 /** A store whose calls begin, and whose answers arrive, in the order that the scheduler picks. */
 export class ScheduledStore {

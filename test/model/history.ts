@@ -235,8 +235,9 @@ function operationsOf (event: Event, fence: number, sees: (field: string) => boo
     switch (action.type) {
       // It ends whatever it finds; whoever was answered so had a session when he came.
       case 'destroy': return without(state)
+      // It carries nothing over, so it ends what it finds, too.
       case 'regenerate': {
-        const rest = owns(state) ? without(state) : state
+        const rest = without(state)
         return known ? { ...rest, [idOf(answer.cookie!)]: { owners: [answer.cookie!], fields: only(action.values) } } : rest
       }
       case 'rotate': return owns(state) ? { ...state, [id]: { ...state[id]!, owners: known ? [answer.cookie!] : [] } } : undefined

@@ -205,11 +205,8 @@ export class Visit {
       case 'idle': this.#assertOn(); this.#idle = step[1]; return
       case 'rotate': this.#assertOn(); this.#rotating ||= this.#session !== undefined; return
       case 'regenerate': this.#assertOn(); this.#regenerate(step[1]); return
-      case 'destroy': this.#destroy(); return
-      case 'reload':
-        this.#pending.clear()
-        this.#cleared = false
-        return
+      case 'destroy': this.#assertOn(); this.#destroy(); return
+      case 'reload': this.#drop(); return
       case 'save': this.#commit(); return
       case 'live.get': return this.#session?.fields.get(step[1])
       case 'live.set': this.#live(step[1], (value) => [step[2], value]); return
@@ -298,10 +295,15 @@ export class Visit {
     else this.#cookie = this.#renewal ?? this.#cookie
   }
 
-  #discard (): void {
+  /** Drops what was changed and not saved. */
+  #drop (): void {
     this.#pending.clear()
     this.#cleared = this.#touched = this.#rotating = false
     this.#idle = undefined
+  }
+
+  #discard (): void {
+    this.#drop()
     if (this.#session === undefined) this.#replaced = undefined
   }
 
@@ -314,7 +316,7 @@ export class Visit {
   }
 
   #destroy (): void {
-    const clears = this.#session !== undefined || this.#came
+    const clears = this.#session !== undefined || this.#replaced !== undefined || this.#came
     for (const session of [this.#session, this.#replaced]) if (session !== undefined) this.#model.sessions.delete(session)
     this.#becomeNew()
     if (clears) this.#cookie = 'cleared'

@@ -27,6 +27,11 @@ test('responses that break the rules of their cookies are noticed', async (t) =>
   const ours = `session-id=${TOKEN}; Path=/; SameSite=Lax`
   t.equal(checkSetCookies({ ...head, setCookie: [ours, 'other=1'] }).length, 2)
   t.throws(() => checkSetCookies({ ...head, setCookie: [ours, ours] }), /of one name/)
+  const stray = 'session-id=; Max-Age=0; Path=/; SameSite=Lax; Domain=example.com'
+  t.equal(checkSetCookies({ ...head, setCookie: [stray, ours] }).length, 2, 'another cookie of that name is dropped')
+  for (const setCookie of [[ours, stray], [ours, `${ours}; Domain=example.com`], [stray, stray, ours], [ours.replace('; Path=/', '; Max-Age=0; Path=/'), ours]]) {
+    t.throws(() => checkSetCookies({ ...head, setCookie }), /of one name/, setCookie.map((line) => line.slice(0, 14)).join())
+  }
   t.throws(() => checkSetCookies({ ...head, setCookie: [ours], statusCode: 503 }), /503/)
   for (const cacheControl of ['', 'public', 'x-no-store']) t.throws(() => checkSetCookies({ ...head, setCookie: [ours], cacheControl }), /stored by caches/)
   for (const setCookie of [`session-id=${TOKEN}; Path=/`, `any=${TOKEN}; SameSite=Lax`, 'session-id=; Max-Age=0; Path=/']) {

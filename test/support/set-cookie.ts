@@ -59,14 +59,19 @@ export interface Head {
 }
 
 /**
- * Checks the Set-Cookie lines of a response: strict form, no name twice, none on a 503; and those that issue or clear a
- * session, by what browsers and caches need.
+ * Checks the Set-Cookie lines of a response: strict form, no cookie twice, no name with two values, none on a 503; and those
+ * that issue or clear a session, by what browsers and caches need. Lines that drop cookies of the same name, but of another
+ * domain or path, come first: some browsers take a domain and the same host without one for the same.
  *
  * @throws where one breaks a rule
  */
 export function checkSetCookies ({ statusCode, setCookie, cacheControl }: Head): SetCookie[] {
   const cookies = setCookie.map(parseSetCookie)
-  if (new Set(cookies.map(({ name }) => name)).size !== cookies.length) throw new Error('two Set-Cookie lines of one name')
+  const told = cookies.map(({ name, attributes }) => [name, attributes.get('domain'), attributes.get('path')].join())
+  if (new Set(told).size !== cookies.length) throw new Error('two Set-Cookie lines of one name, domain and path')
+  cookies.forEach(({ name, attributes }, i) => {
+    if (attributes.get('max-age') !== '0' && cookies.slice(i + 1).some((later) => later.name === name)) throw new Error('two Set-Cookie lines of one name')
+  })
   if (cookies.length > 0 && statusCode === 503) throw new Error('a 503 sets a cookie')
   for (const { name, value, attributes } of cookies) {
     const cleared = value === '' && attributes.get('max-age') === '0'
