@@ -13,6 +13,8 @@ import { startRedis } from '../support/redis-process.js'
 import { redisStore, startApplications } from './arenas.js'
 import { breakable, historiesUnderFaults } from './faults.js'
 import { interleavings, parallelHistories, parallelRenewals } from './parallel.js'
+import { soundPrograms } from './program-check.js'
+import { memoryStage, redisStage } from './program-stage.js'
 import { OPTIONS, sequentialRuns } from './sequential.js'
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, seed: { type: 'string', default: String(Date.now() % 2 ** 31) } } })
@@ -28,12 +30,16 @@ try {
   t.teardown(async () => { await Promise.all([plain!.close(), renewing!.close()]) })
   const durable = await breakable(t, product, { durable: true, timeout: 100 })
   const forgetful = await breakable(t, product, { durable: false, timeout: 100 })
+  const own = await startRedis()
+  t.teardown(() => own.stop())
   const properties: ReadonlyArray<readonly [name: string, numRuns: number, property: fc.IAsyncProperty<any>]> = [
     ['one after the other', 200, sequentialRuns(renewing!.servers, witness)],
     ['in parallel', 100, parallelHistories(plain!.servers, witness)],
     ['during renewals', 50, parallelRenewals(renewing!.servers, witness)],
     ['in every order, in memory', 100, interleavings(product, new product.MemoryStore())],
     ['in every order, in Redis', 100, interleavings(product, await redisStore(t, redis, product))],
+    ['programs in one request, in memory', 1000, soundPrograms(memoryStage(t, product))],
+    ['programs in one request, in Redis', 300, soundPrograms(await redisStage(t, product, own))],
     ['under faults', 20, historiesUnderFaults(durable)],
     ['under faults, nothing kept', 10, historiesUnderFaults(forgetful)]
   ]
