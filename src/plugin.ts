@@ -78,10 +78,11 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** The session of a request; `undefined` as long as it is not loaded. */
   function sessionOf (request: Decorated): Session | undefined {
-    const known = request[kSession] as Session | typeof SAVED | null
-    if (known !== null && known !== SAVED) return known.loading ? undefined : known
-    const reply = request[kReply] as FastifyReply | null
-    if (reply === null) return undefined
+    // In a context that was there before this plugin, requests have its hooks, but not its properties.
+    const known = request[kSession] as Session | typeof SAVED | null | undefined
+    if (known != null && known !== SAVED) return known.loading ? undefined : known
+    const reply = request[kReply] as FastifyReply | null | undefined
+    if (reply == null) return undefined
     const session = newSession(request, reply, routeSession(request))
     if (known === SAVED) session.seal()
     return session
@@ -215,8 +216,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Saves what changed, before the first byte of the response leaves. */
   function saveSession (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error?: Error | null, payload?: unknown) => void): void {
-    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null
-    if (session === null || session === SAVED) {
+    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null | undefined
+    if (session == null || session === SAVED) {
       (request as Decorated)[kSession] = SAVED
       done()
       return
@@ -234,20 +235,24 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     session.finish(status, status >= 500 && !options.saveOnError).then(() => {
       release(reply)
       const error = held.release()
-      if (error === undefined) done(null, writeHeaders(reply, cookie, session.answer(status), payload))
+      payload = writeHeaders(reply, cookie, session.answer(status), payload)
+      if (error === undefined) done(null, payload)
       else done(error)
-    }, (error: Error) => {
-      // Fastify answers with the error now, and comes here again with that answer.
+    }, (error: Error & { statusCode?: number }) => {
+      // Fastify answers with the error now, and comes here again with that answer; unless this was the answer of an error
+      // handler, whose status it would keep, and which is sent past all hooks.
       release(reply)
       held.close()
+      reply.code(error.statusCode ?? 500)
+      writeHeaders(reply, cookie, session.answer(reply.statusCode))
       done(error)
     })
   }
 
   /** Where the application wrote the response by hand, `saveSession` was not called. */
   function warnOfLostChanges (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null
-    if (session !== null && session !== SAVED && !session.sealed) session.warnOfLostChanges()
+    const session = (request as Decorated)[kSession] as Session | typeof SAVED | null | undefined
+    if (session != null && session !== SAVED && !session.sealed) session.warnOfLostChanges()
     done()
   }
 }

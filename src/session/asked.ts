@@ -5,6 +5,8 @@
 export class Asked<T> extends Promise<T> {
   /** Whether somebody was waiting, so far. `await` counts, like every other way to hear of the outcome. */
   awaited = false
+  /** Settles with the answer, and never fails. Waiting for it does not count. */
+  settled: Promise<void> = Promise.resolve()
 
   /** What `then` answers is an ordinary promise: whoever has one waits for this one already. */
   static override get [Symbol.species] (): PromiseConstructor {
@@ -13,11 +15,11 @@ export class Asked<T> extends Promise<T> {
 
   /**
    * @param answer the answer, or how it fails
-   * @param failed called where it failed
+   * @param done called when it is there; with an error where it failed
    */
-  static to<T> (answer: Promise<T>, failed: (asked: Asked<T>, error: Error) => void): Asked<T> {
+  static to<T> (answer: Promise<T>, done: (error?: Error) => void): Asked<T> {
     const asked = new Asked<T>((resolve) => { resolve(answer) })
-    Promise.prototype.then.call(asked, undefined, (error: Error) => { failed(asked, error) })
+    asked.settled = Promise.prototype.then.call(asked, () => { done() }, done) as Promise<void>
     return asked
   }
 

@@ -14,8 +14,6 @@ export class Changes {
   live: string | undefined
   /** Idle timeout, lifetime, persistence and elevation. The digest of a new secret is never among them: `rotate` stands for it. */
   settings: Settings = {}
-  /** Values that had been handed out when these changes were set aside. */
-  values: Map<string, unknown> | undefined
   /** The expiry is to be extended in any case. */
   touch = false
   /** The secret is to be replaced. */

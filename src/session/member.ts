@@ -9,6 +9,7 @@ import type { WorkingCopy } from './working-copy.js'
 export class Membership implements Member {
   readonly #copy: WorkingCopy
   bound: Bound | undefined
+  entering: string | undefined
 
   constructor (copy: WorkingCopy) {
     this.#copy = copy
@@ -25,7 +26,7 @@ export class Membership implements Member {
   }
 
   get replaces (): string | undefined {
-    return this.#copy.leaving()[0]?.copy.identity.id
+    return this.#copy.line().slice(1).find(({ phase }) => phase !== 'new')?.identity.id
   }
 
   /** The user has to be carried over: whoever logs in again is authenticated anew. */
@@ -48,7 +49,7 @@ export async function putRecord (copy: WorkingCopy, how: 'create' | 'write', wri
   const { id, lineage } = copy.identity
   const member = users && copy.member
   const before = member?.bound?.user
-  const authenticated = how === 'create' ? member?.authenticated : undefined
+  const authenticated = member?.authenticated
   const written = await (member === undefined ? store[how](id, lineage, write, rules) : users![how](id, lineage, write, member))
   if (written === undefined || written.refusal !== undefined || written.barred === true) return written
   const user = member?.bound?.user

@@ -6,13 +6,13 @@ import { digestOf, newId, newSecret, type Token } from '../cookie/token.js'
 import { open, seal } from '../cookie/successor.js'
 import { EndedError, GoneError, HeadersSentError, StoreUnavailableError } from '../errors.js'
 import { AUTHENTICATED, CREATED_AT, SEALED } from '../store/record.js'
-import type { LoadedRecord, Operation, Seen, Settings, Write, Written } from '../store/store.js'
+import type { Bound, LoadedRecord, Operation, Seen, Settings, Write, Written } from '../store/store.js'
 import { creates, resultWhenGone, resultWithoutRecord, type Batch, type Outcome } from './batch.js'
 import type { Changes } from './changes.js'
 import type { SessionContext } from './context.js'
 import { putRecord } from './member.js'
 import { refusalError } from './refusal.js'
-import { Steps } from './steps.js'
+import { Steps, type Step } from './steps.js'
 import type { WorkingCopy } from './working-copy.js'
 
 /** How often a new id is tried. Two equal ids of 128 random bits mean a broken generator. */
@@ -165,12 +165,10 @@ export class Persistence {
         secret: true,
         undo: async () => {
           await store.destroy(id, lineage)
-          await users?.forget(id, copy.member.bound)
+          if (users !== undefined) await users.withdraw(id, copy.member.entering)
         },
-        forget: () => {
-          copy.become(undefined)
-          copy.phase = 'new'
-        }
+        // The id stays: nobody was told of it, and a list that was may know it.
+        forget: () => { copy.phase = 'new' }
       }, async () => await putRecord(copy, 'create', write), isDone)
       if (written === undefined) {
         copy.become(undefined)
@@ -191,17 +189,22 @@ export class Persistence {
   async #update (copy: WorkingCopy, operations: Operation[], changes: Changes): Promise<void> {
     const { settings, rotate, touch } = changes
     const changing = operations.length > 0 || rotate || Object.keys(settings).length > 0
-    if (!isUsable(copy)) {
-      if (changing) throw new GoneError()
-    } else if (changing || touch) {
-      // A secret that no browser knows yet is as good as a new one.
-      const secret = rotate && !this.steps.isFresh(copy) ? newSecret() : undefined
-      if (secret !== undefined || settings.persistent === true) this.#assertCookiePossible()
-      const written = await this.#put(copy, { operations, settings, touch: touch ? 'always' : this.#context.touches ? 'due' : 'never', mode: 'together' }, secret)
-      if (written === undefined && changing) throw new GoneError()
-      if (written !== undefined && (rotate || settings.persistent === true)) this.#owe(copy)
-    }
+    if (isUsable(copy) && (changing || touch)) await this.#change(copy, operations, changes)
+    // Only whoever wanted something has to know that it is too late for that.
+    if (!isUsable(copy) && changing) throw new GoneError()
     copy.snapshot.stored(changes)
+  }
+
+  async #change (copy: WorkingCopy, operations: Operation[], { settings, rotate, touch }: Changes): Promise<void> {
+    // A secret that no browser knows yet is as good as a new one.
+    const secret = rotate && !this.steps.isFresh(copy) ? newSecret() : undefined
+    if (secret !== undefined || settings.persistent === true) this.#assertCookiePossible()
+    const extension = touch ? 'always' : this.#context.touches ? 'due' : 'never'
+    const written = await this.#put(copy, { operations, settings, touch: extension, mode: 'together' }, secret)
+    if (written === undefined || !(rotate || settings.persistent === true)) return
+    // A secret that browsers have may be another one by the time of the response.
+    if (this.steps.isFresh(copy) || this.#context.byHand) this.#owe(copy)
+    else this.#refresh = { copy, secret: copy.identity.secret }
   }
 
   /**
@@ -252,9 +255,8 @@ export class Persistence {
     for (const { copy: old, carried } of leaving) {
       if (await this.#retire(old, carried) || !carried) continue
       // It ended while this request was carrying its data over. They must not live on.
-      await this.steps.takeBack((undo) => { this.#context.instance.takeBacks.add(undo) })
+      await this.takeBack()
       copy.phase = 'gone'
-      this.owed = undefined
       throw new GoneError()
     }
   }
@@ -272,7 +274,7 @@ export class Persistence {
       forget: () => { copy.phase = phase },
       settle: async () => {
         if (await store.finalize(id, mark)) endings.ended(id, 'destroyed')
-        await users?.forget(id, bound)
+        await this.#unlist(id, bound)
       }
     }, async () => await store.retire(id, mark, carried ? lineage : undefined), (happened) => happened)
     copy.phase = 'over'
@@ -284,36 +286,50 @@ export class Persistence {
     const { store, endings, users, migrations } = this.#context.instance
     // First, so that whatever fails leaves a session that can still be ended.
     if (this.cookieCame) await migrations?.end(this.#context.request?.raw.headers.cookie ?? '')
-    const all = copies.flatMap((one) => [one, ...one.leaving().map(({ copy }) => copy)])
+    // Those that were only taken out of use could be taken back.
+    const all = copies.flatMap((one) => one.line().filter((copy) => copy === one || isUsable(copy) || copy.phase === 'gone' || this.steps.isOpen(copy)))
     const known = this.cookieCame || all.some(({ phase }) => phase !== 'new')
+    // Whatever becomes of it, nobody gets the token of a session that was to be ended.
+    if (typeof this.owed === 'object' && all.includes(this.owed.copy)) this.owed = undefined
     for (const copy of all) {
-      if (copy.phase !== 'new' || this.steps.isUnsure(copy)) {
+      if (copy.phase !== 'new' || this.steps.isOpen(copy)) {
         const { id } = copy.identity
         if (await store.destroy(id)) endings.ended(id, 'destroyed')
-        if (users !== undefined) await users.forget(id, copy.member.bound)
+        if (users !== undefined) await this.#unlist(id, copy.member.bound)
       }
       this.steps.over(copy)
       copy.phase = 'over'
     }
-    this.owed = known || this.owed === 'clear' ? 'clear' : undefined
+    if (known && this.owed === undefined) this.owed = 'clear'
     this.#refresh = undefined
   }
 
-  /**
-   * Reads the record anew.
-   *
-   * @param changes of before: they are dropped
-   */
-  async reload (copy: WorkingCopy, changes: Changes): Promise<void> {
-    try {
-      await this.steps.clearUp(copy)
-      const seen = copy.phase === 'new' ? undefined : await this.#look(copy)
-      if (seen !== undefined) copy.found(seen)
-      copy.snapshot.reloaded(changes, seen?.fields)
-    } catch (error) {
-      copy.snapshot.returned(changes, true)
-      throw error
-    }
+  /** Takes a session that ended off its user's list: now, or as soon as the store answers. */
+  async #unlist (id: string, bound: Bound | undefined): Promise<void> {
+    const { users, takeBacks } = this.#context.instance
+    const forget = async (): Promise<void> => { await users?.forget(id, bound) }
+    await forget().catch(async () => { await takeBacks.add(forget) })
+  }
+
+  /** Undoes all that was to stand with the response. */
+  async takeBack (which?: (step: Step) => boolean): Promise<void> {
+    await this.steps.takeBack(async (undo) => { await this.#context.instance.takeBacks.add(undo) }, which)
+    this.owed = undefined
+  }
+
+  /** Undoes the storing of a copy that did not get to take the place of another. */
+  async undo (copy: WorkingCopy): Promise<void> {
+    await this.takeBack((step) => step.copy === copy || !step.secret)
+    const old = copy.replaces?.copy
+    if (old !== undefined && this.steps.isFresh(old)) this.#owe(old)
+  }
+
+  /** Reads the record anew. */
+  async reload (copy: WorkingCopy): Promise<void> {
+    await this.steps.clearUp(copy)
+    const seen = copy.phase === 'new' ? undefined : await this.#look(copy)
+    if (seen !== undefined) copy.found(seen)
+    copy.snapshot.reloaded(seen?.fields)
   }
 
   /** @throws GoneError */

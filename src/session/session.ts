@@ -29,15 +29,19 @@ export class Session implements LiveSession {
   readonly #context: SessionContext
   readonly #persistence: Persistence
   #current: WorkingCopy
-  /** What is to be ended: by `destroy()` as soon as it can be, by `null` when the session is saved. */
+  /** What `destroy()` was asked to end and did not end yet. */
   #ending: WorkingCopy[] = []
   #batch: Batch | undefined
   /** The operation under way; the next one waits for it. It never rejects. */
   #busy: Promise<void> | undefined
-  /** What failed, and was not tried again since. */
+  /** What was asked for and is not answered yet. */
+  readonly #open = new Set<Asked<unknown>>()
+  /** What failed, in case nobody was waiting for it. */
   #failed: Array<{ asked: Asked<unknown>, error: Error }> = []
   #loading = false
   #sealed = false
+  /** What the response will be is decided: nobody can be told by it any more. */
+  #decided = false
   /** The record could not be loaded. */
   #degraded = false
   /** The store failed an operation of this request. */
@@ -106,13 +110,14 @@ export class Session implements LiveSession {
 
   /** Whether finishing has anything to do. Asked first, because for most requests it has not. */
   get unfinished (): boolean {
-    return this.#batch !== undefined || this.#busy !== undefined || this.#failed.length > 0 || this.#ending.length > 0 ||
+    return this.#batch !== undefined || this.#busy !== undefined || this.#open.size > 0 || this.#failed.length > 0 || this.#ending.length > 0 ||
       this.#persistence.refreshes || this.#persistence.steps.open || this.#current.replaces !== undefined || !this.#current.snapshot.pristine
   }
 
   /** From now on changes would be lost: they are refused. */
   seal (): void {
     this.#sealed = true
+    this.#decided = !this.unfinished
   }
 
   get sealed (): boolean {
@@ -131,19 +136,25 @@ export class Session implements LiveSession {
     const { steps } = this.#persistence
     try {
       await this.#idle()
-      if (failed) this.#discard()
-      else {
+      if (failed) {
+        await this.#discard()
+        await this.#enqueue(async () => { await this.#end(this.#ending) })
+      } else {
         this.#assertNothingFailed()
         await this.#enqueue(async () => { await this.#commit(this.#current, this.#take()) })
+        await this.#idle()
+        this.#assertNothingFailed()
       }
-      // The application's own page about the store's failure, or that of an error handler.
-      if (status === 503 && this.#storeFailed) await this.#takeBack()
+      // Whatever 503 it is: a client that is told to come again comes with the cookie that it has.
+      if (status === 503) await this.#takeBack()
       else if (!this.#context.headersSent) await this.#enqueue(async () => { await this.#persistence.refresh(this.#current) })
     } catch (error) {
       // Any other error leaves alone what an earlier save stored.
       if (error instanceof GoneError || error instanceof StoreUnavailableError) await this.#takeBack()
       else await steps.settle()
       throw error
+    } finally {
+      this.#decided = true
     }
     await steps.settle()
   }
@@ -153,7 +164,8 @@ export class Session implements LiveSession {
     const { owed } = this.#persistence
     const comeAgain = this.#storeFailed && status === 503
     return {
-      cookie: owed === undefined || owed === 'clear' ? owed : this.#cookieFor(owed),
+      // Never on a 503: whoever is told to come again comes with the cookie that he has.
+      cookie: status === 503 ? undefined : typeof owed === 'object' ? this.#cookieFor(owed) : owed,
       looked: this.view !== undefined,
       momentary: comeAgain || this.#degraded,
       comeAgain
@@ -181,9 +193,9 @@ export class Session implements LiveSession {
     }
   }
 
-  /** Ends the session when it is saved: `request.session = null`. */
+  /** Ends the session when it is saved, or when another one is stored in its place: `request.session = null`. */
   endLater (): void {
-    if (this.#mayChange()) this.#leave()
+    if (this.#mayChange()) this.#goOn(new WorkingCopy(this.#context, { copy: this.#current, keys: [] }))
   }
 
   // ---- For live attributes.
@@ -221,7 +233,12 @@ export class Session implements LiveSession {
    * @param run begins at once. It is an async function, so that what fails before it begins is told in the same way
    */
   ask<T> (run: () => Promise<T>): Promise<T> {
-    return Asked.to(run(), (asked, error) => { this.#noteFailure(asked, error) })
+    const asked = Asked.to(run(), (error) => {
+      this.#open.delete(asked)
+      if (error !== undefined) this.#noteFailure(asked, error)
+    })
+    this.#open.add(asked)
+    return asked
   }
 
   /** The same for methods that take a callback instead. */
@@ -342,8 +359,8 @@ export class Session implements LiveSession {
       this.#assertNotDegraded()
       this.#flush()
       const copy = this.#current
-      const changes = copy.snapshot.setAside()
-      await this.#enqueue(async () => { await this.#persistence.reload(copy, changes) })
+      copy.snapshot.discard()
+      await this.#enqueue(async () => { await this.#persistence.reload(copy) })
     }, callback)
   }
 
@@ -360,8 +377,8 @@ export class Session implements LiveSession {
       this.#assertLoaded()
       // Nobody may take this for a logout: the record is still there.
       this.#assertChangeable()
-      this.#flush()
-      this.#leave()
+      this.#ending.push(this.#current)
+      this.#goOn(new WorkingCopy(this.#context))
       const ending = [...this.#ending]
       await this.#enqueue(async () => { await this.#end(ending) })
     }, callback)
@@ -394,8 +411,7 @@ export class Session implements LiveSession {
       const copy = new WorkingCopy(this.#context, { copy: old, keys: carried.map(([key]) => key) })
       for (const [key, value] of carried) copy.snapshot.set(key, value)
       this.#warnOfDropped(old, keys ?? [])
-      this.#persistence.leave()
-      this.#current = copy
+      this.#goOn(copy)
     }, callback)
   }
 
@@ -435,15 +451,18 @@ export class Session implements LiveSession {
       throw error
     }
     if (!byHand) return
-    if (reply !== undefined) writeHeaders(reply, cookie, this.answer(reply.raw.statusCode))
-    await this.#persistence.steps.settle()
+    const status = reply?.raw.statusCode ?? 200
+    if (status === 503) await this.#takeBack()
+    else await this.#persistence.steps.settle()
+    if (reply !== undefined) writeHeaders(reply, cookie, this.answer(status))
   }
 
   /** Waits until nothing is under way. */
   async #idle (): Promise<void> {
     this.#flush()
-    while (this.#busy !== undefined) {
+    while (this.#busy !== undefined || this.#open.size > 0) {
       await this.#busy
+      await Promise.all([...this.#open].map(async ({ settled }) => { await settled }))
       this.#flush()
     }
   }
@@ -473,12 +492,11 @@ export class Session implements LiveSession {
     }
   }
 
-  /** Goes on as a new, anonymous session. The one so far is to be ended. */
-  #leave (): void {
+  /** Goes on with another record. What was asked of the one so far stays its own. */
+  #goOn (copy: WorkingCopy): void {
     this.#flush()
     this.#persistence.leave()
-    this.#ending.push(this.#current)
-    this.#current = new WorkingCopy(this.#context)
+    this.#current = copy
   }
 
   async #end (copies: readonly WorkingCopy[]): Promise<void> {
@@ -505,9 +523,13 @@ export class Session implements LiveSession {
     }
   }
 
-  /** Drops what was changed and not saved. */
-  #discard (): void {
-    this.#ending = []
+  /** Drops what was changed and not saved, and what was saved by half. */
+  async #discard (): Promise<void> {
+    const { phase, replaces } = this.#current
+    if (phase === 'stored' && replaces !== undefined && this.#current.leaving().length > 0) {
+      await this.#persistence.undo(this.#current)
+      this.#current = replaces.copy
+    }
     this.#goBack()
     this.#current.snapshot.discard()
   }
@@ -521,20 +543,18 @@ export class Session implements LiveSession {
   }
 
   async #takeBack (): Promise<void> {
-    const { takeBacks } = this.#context.instance
-    await this.#persistence.steps.takeBack((undo) => { takeBacks.add(undo) })
-    this.#persistence.owed = undefined
+    await this.#persistence.takeBack()
   }
 
   // ---- Failures.
 
   /** Takes note of what failed, in case nobody waits for it. */
   #noteFailure (asked: Asked<unknown>, error: Error): void {
-    if (!this.#sealed && !this.#context.byHand) {
+    if (!this.#decided && !this.#context.byHand) {
       this.#failed.push({ asked, error })
       return
     }
-    // Nobody can be told any more by the response. Whoever waits has said so within this turn.
+    // Whoever waits for it has said so within this turn.
     setImmediate(() => {
       if (!asked.awaited) this.#context.warn('something that was asked of the session failed, and nobody was waiting for it', { code: (error as { code?: string }).code })
     })

@@ -192,29 +192,14 @@ export class Snapshot {
   }
 
   /**
-   * Takes what changed so far, in order to drop it: when reading anew succeeds. Values that were handed out before are not
-   * the session's any more, then.
-   */
-  setAside (): Changes {
-    const changes = this.pending
-    changes.values = this.#values
-    this.#pending = this.#values = undefined
-    this.#asked ??= []
-    this.#asked.push(changes)
-    return changes
-  }
-
-  /**
-   * Takes over what the store holds, in place of what was known and of what was set aside. What the program changed since
-   * then stays on top.
+   * Takes over what the store holds now. What the program changed since it asked for that stays on top.
    *
    * @param source `undefined` where there is no record
    */
-  reloaded (changes: Changes, source: StoredFields | undefined): void {
+  reloaded (source: StoredFields | undefined): void {
     const names = [...this.#values?.keys() ?? []]
     // Against what they were read from.
     for (const name of names) this.#noteQuietly(name)
-    this.#leave(changes)
     this.#source = source
     this.#known = this.#unsure = undefined
     for (const name of names) if (!this.#isChanged(name)) this.#values?.delete(name)
@@ -268,8 +253,6 @@ export class Snapshot {
    */
   returned (changes: Changes, sure: boolean): void {
     const next = this.#leave(changes)
-    if (changes.values !== undefined) this.#values = new Map([...changes.values, ...this.#values ?? []])
-    changes.values = undefined
     if (!sure) {
       this.#unsure ??= new Set()
       for (const name of changes.cleared ? this.#storedNames() : []) this.#unsure.add(name)

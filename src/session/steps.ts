@@ -35,10 +35,9 @@ export class Steps {
     return this.#steps.some((step) => step.copy === copy && step.secret)
   }
 
-  /** Whether it is not known what became of a record. */
-  isUnsure (copy: WorkingCopy): boolean {
-    for (const step of this.#unsure) if (step.copy === copy) return true
-    return false
+  /** Whether there is anything to decide about a record. */
+  isOpen (copy: WorkingCopy): boolean {
+    return this.#steps.some((step) => step.copy === copy)
   }
 
   /**
@@ -83,24 +82,26 @@ export class Steps {
 
   /** Everything stands. What cannot be told to the store does no harm: a record that is out of use stays so. */
   async settle (): Promise<void> {
-    const steps = this.#empty()
+    const steps = this.#steps.splice(0)
+    this.#unsure.clear()
     await Promise.allSettled(steps.map(async ({ settle }) => { await settle?.() }))
   }
 
   /**
-   * Nothing stands.
+   * Nothing stands, or none of some steps.
    *
    * @param retry gets what could not be undone now
    */
-  async takeBack (retry: (undo: () => Promise<unknown>) => void): Promise<void> {
+  async takeBack (retry: (undo: () => Promise<unknown>) => Promise<void>, which: (step: Step) => boolean = () => true): Promise<void> {
     // The last one first: each leads back to where the one before it began.
-    const steps = this.#empty().reverse()
+    const steps = this.#steps.filter(which).reverse()
+    for (const step of steps) this.#drop(step)
     for (let first = 0; first < steps.length; first++) {
       try {
         await steps[first]!.undo()
       } catch {
         const left = steps.slice(first)
-        retry(async () => { for (const { undo } of left) await undo() })
+        await retry(async () => { for (const { undo } of left) await undo() })
         break
       }
     }
@@ -111,10 +112,5 @@ export class Steps {
     this.#unsure.delete(step)
     const at = this.#steps.indexOf(step)
     if (at !== -1) this.#steps.splice(at, 1)
-  }
-
-  #empty (): Step[] {
-    this.#unsure.clear()
-    return this.#steps.splice(0)
   }
 }

@@ -13,9 +13,9 @@ export class TakeBacks {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  /** Has something undone later, again and again until it succeeds. */
-  add (undo: () => Promise<unknown>): void {
-    if (this.#closed) return
+  /** Has something undone: at once, or later, again and again until it succeeds. */
+  async add (undo: () => Promise<unknown>): Promise<void> {
+    if (await isDone(undo) || this.#closed) return
     if (this.#waiting.size >= MAX_WAITING) this.#waiting.delete(this.#waiting.values().next().value!)
     this.#waiting.add(undo)
     // Unreferenced: what is left when the process ends, a record that is out of use included, expires.
@@ -38,13 +38,18 @@ export class TakeBacks {
   /** One after the other: where one fails, the store is not back yet. */
   async #undoAll (): Promise<void> {
     for (const undo of [...this.#waiting]) {
-      try {
-        await undo()
-      } catch (error) {
-        if (error instanceof StoreUnavailableError) return
-        // Nothing that waiting will change: another thing stands under that key, for instance.
-      }
+      if (!await isDone(undo)) return
       this.#waiting.delete(undo)
     }
+  }
+}
+
+async function isDone (undo: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await undo()
+    return true
+  } catch (error) {
+    // Any other failure is nothing that waiting will change: another thing stands under that key, for instance.
+    return !(error instanceof StoreUnavailableError)
   }
 }

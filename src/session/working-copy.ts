@@ -134,14 +134,19 @@ export class WorkingCopy {
     return this.#member
   }
 
+  /** This copy, and those whose place it takes, one after the other. */
+  line (): WorkingCopy[] {
+    return [this, ...this.replaces?.copy.line() ?? []]
+  }
+
   /** The records that leave when this one is stored, and whether data of theirs were carried all the way. */
   leaving (): Array<{ copy: WorkingCopy, carried: boolean }> {
-    const leaving: Array<{ copy: WorkingCopy, carried: boolean }> = []
     let carried = true
-    for (let { replaces } = this as WorkingCopy; replaces !== undefined; { replaces } = replaces.copy) {
-      carried &&= replaces.keys.length > 0
-      if (replaces.copy.phase === 'stored' || replaces.copy.phase === 'gone') leaving.push({ copy: replaces.copy, carried })
-    }
-    return leaving
+    return this.line().flatMap(({ replaces }) => {
+      if (replaces === undefined) return []
+      const { copy, keys } = replaces
+      carried &&= keys.length > 0
+      return copy.phase === 'stored' || copy.phase === 'gone' ? [{ copy, carried }] : []
+    })
   }
 }

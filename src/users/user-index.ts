@@ -70,6 +70,8 @@ export interface UserIndexOptions {
 export interface Member {
   /** Whose the record is, as far as this request knows. The index keeps it up to date. */
   bound: Bound | undefined
+  /** Whose the record becomes that is being created. Where nobody knows whether it was, its entry has to leave with it. */
+  entering: string | undefined
   /** Text of a field in the store, as far as this request knows; `null` where absent. */
   storedText (name: string): string | null
   /** Seconds. */
@@ -115,6 +117,7 @@ export class UserIndex {
   async create (id: string, digest: string, write: Write, member: Member): Promise<Written | undefined> {
     const { user, when } = this.#predict(write.operations, () => null)
     if (user === null) return await this.#store.create(id, digest, write, this.#rules)
+    member.entering = user
     const entry = await this.#enter(user, id, this.#lasts(write, member), member.replaces)
     const binding = { user, ticket: entry.ticket, when, ...this.#facts(user, member) }
     this.#assertInTime(entry)
@@ -221,9 +224,24 @@ export class UserIndex {
     return { alive: written !== undefined && written.barred === undefined, bound: written?.moved?.bound }
   }
 
-  /** Takes a session that ended off its user's list. */
+  /**
+   * Takes a session that ended off its user's list.
+   *
+   * @throws StoreUnavailableError: its entry stays until it is found to be dead
+   */
   async forget (id: string, bound: Bound | undefined): Promise<void> {
-    if (bound !== undefined) await this.#leave(bound.user, [{ id, ticket: bound.ticket }])
+    if (bound !== undefined) await this.#store.leave(bound.user, [{ id, ticket: bound.ticket }])
+  }
+
+  /**
+   * Takes what was announced for a record off a list, whatever came of it: for one that was not created, or not to be.
+   *
+   * @throws StoreUnavailableError
+   */
+  async withdraw (id: string, user: string | undefined): Promise<void> {
+    if (user === undefined) return
+    const { entries } = await this.#store.entries(user)
+    await this.#store.leave(user, entries.filter((entry) => entry.id === id))
   }
 
   /**
@@ -278,7 +296,7 @@ export class UserIndex {
   async end (id: string): Promise<boolean> {
     const [description] = await this.#store.describe([id])
     const ended = await this.#store.end(id)
-    await this.forget(id, description?.bound)
+    await this.forget(id, description?.bound).catch(() => {})
     return ended
   }
 

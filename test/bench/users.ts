@@ -35,6 +35,7 @@ class Session implements Member {
   readonly authenticated = undefined
   readonly device = undefined
   bound: Member['bound']
+  entering: Member['entering']
   storedText (): null { return null }
 }
 

@@ -83,7 +83,7 @@ export class Run {
     const payload = this.#payload(reply, answer)
     if (sent === undefined) return payload
     reply.send(payload)
-    for (const step of sent) this.#late(request, step, 'while it is being saved')
+    for (const step of sent) this.#late(request, step, 'while it is being saved', reply)
     return reply
   }
 
@@ -191,15 +191,17 @@ export class Run {
   }
 
   /** A change that comes too late has to be refused as long as anybody can be told. */
-  #late (request: FastifyRequest, step: LateStep, where: string): void {
+  #late (request: FastifyRequest, step: LateStep, where: string, reply?: FastifyReply): void {
+    // Where nothing had to be saved, the response has left already: then the change is dropped.
+    const left = reply?.raw.headersSent === true
     const refused = (error: unknown): void => {
       const { code } = error as { code?: string }
       if (code === 'SESSION_SEALED' || (this.round.off === true && code === 'SESSION_DISABLED')) return
       // A session that could not be loaded cannot be changed either.
-      if (code === 'SESSION_STORE_UNAVAILABLE' && !this.began) return
+      if (code === 'SESSION_DEGRADED' && !this.began) return
       this.kinds.add('is not refused', () => `${JSON.stringify(step)} ${where}: ${code ?? String(error)}`)
     }
-    const accepted = (): void => { this.kinds.add('is not refused', () => `${JSON.stringify(step)} ${where}`) }
+    const accepted = (): void => { if (!left) this.kinds.add('is not refused', () => `${JSON.stringify(step)} ${where}`) }
     try {
       const result = this.#invoke(request, step)
       if (result instanceof Promise) result.then(accepted, refused)

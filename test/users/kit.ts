@@ -102,6 +102,7 @@ export class Visitor implements Member {
   readonly digest = digestOf(newSecret())
   readonly known = new Map<string, string>()
   bound: Member['bound']
+  entering: Member['entering']
   idleTimeout = USERS.idleTimeout / 1000
   replaces: string | undefined
   authenticated: Member['authenticated']
