@@ -231,8 +231,7 @@ export class Persistence {
       secret: true,
       undo: async () => {
         const undone = await store.takeBack(identity.id, digest)
-        // Its entry may have left the list when another user's took its place.
-        if (undone && bound !== undefined) await users!.enterAgain(identity.id, bound, copy.idleTimeout)
+        if (undone && users !== undefined) await users.takeBack(identity.id, bound, copy.member.bound, copy.idleTimeout)
       },
       forget: () => {
         copy.become(identity)
@@ -325,11 +324,16 @@ export class Persistence {
   }
 
   /** Reads the record anew. */
-  async reload (copy: WorkingCopy): Promise<void> {
-    await this.steps.clearUp(copy)
-    const seen = copy.phase === 'new' ? undefined : await this.#look(copy)
-    if (seen !== undefined) copy.found(seen)
-    copy.snapshot.reloaded(seen?.fields)
+  async reload (copy: WorkingCopy, setAside: Changes): Promise<void> {
+    try {
+      await this.steps.clearUp(copy)
+      const seen = copy.phase === 'new' ? undefined : await this.#look(copy)
+      if (seen !== undefined) copy.found(seen)
+      copy.snapshot.reloaded(setAside, seen?.fields)
+    } catch (error) {
+      copy.snapshot.dropped(setAside)
+      throw error
+    }
   }
 
   /** @throws GoneError */

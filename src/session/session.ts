@@ -231,19 +231,21 @@ export class Session implements LiveSession {
    * Answers what a program asks for.
    *
    * @param run begins at once. It is an async function, so that what fails before it begins is told in the same way
+   * @param again where the store fails, finishing tries it again
    */
-  ask<T> (run: () => Promise<T>): Promise<T> {
+  ask<T> (run: () => Promise<T>, again = false): Promise<T> {
     const asked = Asked.to(run(), (error) => {
       this.#open.delete(asked)
-      if (error !== undefined) this.#noteFailure(asked, error)
+      // What is tried again at the end may still succeed.
+      if (error !== undefined && !(again && !this.#decided && error instanceof StoreUnavailableError)) this.#noteFailure(asked, error)
     })
     this.#open.add(asked)
     return asked
   }
 
   /** The same for methods that take a callback instead. */
-  #call (run: () => Promise<void>, callback: Callback | undefined): Promise<void> {
-    const asked = this.ask(run)
+  #call (run: () => Promise<void>, callback: Callback | undefined, again = false): Promise<void> {
+    const asked = this.ask(run, again)
     if (callback === undefined) return asked
     asked.then(() => { callback(null) }, callback)
     return Promise.resolve()
@@ -350,7 +352,7 @@ export class Session implements LiveSession {
       const changes = this.#take()
       const ending = [...this.#ending]
       await this.#enqueue(async () => { await this.#commit(copy, changes, ending) })
-    }, callback)
+    }, callback, true)
   }
 
   reload (callback?: Callback): Promise<void> {
@@ -359,8 +361,8 @@ export class Session implements LiveSession {
       this.#assertNotDegraded()
       this.#flush()
       const copy = this.#current
-      copy.snapshot.discard()
-      await this.#enqueue(async () => { await this.#persistence.reload(copy) })
+      const setAside = copy.snapshot.setAside()
+      await this.#enqueue(async () => { await this.#persistence.reload(copy, setAside) })
     }, callback)
   }
 
@@ -381,7 +383,7 @@ export class Session implements LiveSession {
       this.#goOn(new WorkingCopy(this.#context))
       const ending = [...this.#ending]
       await this.#enqueue(async () => { await this.#end(ending) })
-    }, callback)
+    }, callback, true)
   }
 
   rotate (callback?: Callback): Promise<void> {

@@ -192,14 +192,26 @@ export class Snapshot {
   }
 
   /**
+   * Drops what changed so far, in order to read the record anew. What an operation under way gives back until then is
+   * dropped as well: it was not saved.
+   *
+   * @returns stands for what was dropped, until `reloaded` or `dropped`
+   */
+  setAside (): Changes {
+    this.discard()
+    return this.take()
+  }
+
+  /**
    * Takes over what the store holds now. What the program changed since it asked for that stays on top.
    *
    * @param source `undefined` where there is no record
    */
-  reloaded (source: StoredFields | undefined): void {
+  reloaded (changes: Changes, source: StoredFields | undefined): void {
     const names = [...this.#values?.keys() ?? []]
     // Against what they were read from.
     for (const name of names) this.#noteQuietly(name)
+    this.#leave(changes)
     this.#source = source
     this.#known = this.#unsure = undefined
     for (const name of names) if (!this.#isChanged(name)) this.#values?.delete(name)

@@ -124,7 +124,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return false
 end
 local fields = {'${record.CREATED_AT}', ms(now), '${record.LAST_ACCESSED_AT}', ms(now), '${record.SESSION_TTL}', ARGV[4],
-  '${record.DIGEST}', ARGV[3], '${record.AUTHENTICATED}', ARGV[7] == '' and ms(now) or ARGV[7]}
+  '${record.DIGEST}', ARGV[3], '${record.AUTHENTICATED}', (ARGV[7] == '' or ARGV[8] ~= '') and ms(now) or ARGV[7]}
 local function add(name, text)
   fields[#fields + 1] = name
   fields[#fields + 1] = text

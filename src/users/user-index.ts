@@ -245,13 +245,18 @@ export class UserIndex {
   }
 
   /**
-   * Lists a session again under the ticket that its record carries once more.
+   * Takes back what a write did to lists that was taken back itself.
    *
+   * @param before under what the session is listed again
+   * @param after under what it is not any more
    * @param idleTimeout seconds
    */
-  async enterAgain (id: string, { user, ticket }: Bound, idleTimeout: number): Promise<void> {
-    const { outcome } = await this.#store.announce(user, { id, ticket, lasts: this.#bound(idleTimeout * 1000), keep: this.#rules.lifetime })
-    if (outcome === 'ended') await this.#store.end(id, ticket)
+  async takeBack (id: string, before: Bound | undefined, after: Bound | undefined, idleTimeout: number): Promise<void> {
+    if (before?.ticket === after?.ticket) return
+    if (after !== undefined) await this.forget(id, after)
+    if (before === undefined) return
+    const { outcome } = await this.#store.announce(before.user, { id, ticket: before.ticket, lasts: this.#bound(idleTimeout * 1000), keep: this.#rules.lifetime })
+    if (outcome === 'ended') await this.#store.end(id, before.ticket)
   }
 
   /** What is known of the sessions of a user. */
