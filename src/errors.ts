@@ -27,7 +27,7 @@ export const GoneError = createError('SESSION_GONE',
 export const RecordError = createError<[string]>('SESSION_RECORD_INVALID',
   'The stored record of this session cannot be used: %s. It was left as it is for inspection.', 500)
 
-/** JSON cannot carry the value (`undefined` in an array, NaN, a function, a symbol, a cycle, a BigInt, a Map, …). */
+/** JSON cannot carry the value (`undefined` in an array, NaN, a function, a symbol, a cycle, a BigInt, a Map, Headers, …). */
 export const ValueError = createError<[string, string]>('SESSION_VALUE_INVALID',
   'Session field "%s" cannot be stored: %s.', 500)
 
