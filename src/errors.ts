@@ -31,7 +31,7 @@ export const RecordError = createError<[string]>('SESSION_RECORD_INVALID',
 export const ValueError = createError<[string, string]>('SESSION_VALUE_INVALID',
   'Session field "%s" cannot be stored: %s.', 500)
 
-/** The name cannot be a data field: reserved, too long, or not well-formed Unicode. */
+/** The name is no string, or cannot be a data field: reserved, too long, or not well-formed Unicode. */
 export const NameError = createError<[string, string]>('SESSION_NAME_INVALID',
   'Session field name "%s" cannot be used: %s.', 500)
 

@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Token } from '../cookie/token.js'
 import { DegradedError, DisabledError, EndedError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
-import { AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
+import { assertKey, assertKeys, AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
 import type { Operation, OperationResult, Rules } from '../store/store.js'
 import type { Authentication } from './authentication.js'
 import type { Fields } from './fields.js'
@@ -212,6 +212,7 @@ export class Session implements LiveSession {
   }
 
   get (key: string): unknown {
+    assertKey(key)
     this.#assertReadable()
     return this.#state.fields.get(key)
   }
@@ -288,7 +289,9 @@ export class Session implements LiveSession {
     if (typeof keys === 'function') return this.regenerate([], keys)
     this.#assertWritable()
     this.#assertCookiePossible()
-    const carried = (keys ?? []).map((key) => [key, this.#state.fields.get(key)] as const).filter(([, value]) => value !== undefined)
+    const names = keys ?? []
+    assertKeys(names)
+    const carried = names.map((key) => [key, this.#state.fields.get(key)] as const).filter(([, value]) => value !== undefined)
     const { users } = this.#state.instance
     const bound = users === undefined || this.#state.phase === 'new' ? undefined : memberOf(this.#state).bound
     const replaced = this.#state.phase === 'new' ? this.#state.replaced : { id: this.#state.id!, digest: this.#state.digest, carried: carried.length > 0, bound }

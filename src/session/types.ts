@@ -116,7 +116,11 @@ export interface SessionMethods {
   /** The fields, read and written in the store at the moment of the call. */
   readonly live: LiveAttributes
 
-  /** The value of a field, `undefined` where absent. Works for every name. */
+  /**
+   * The value of a field, `undefined` where absent. Works for every name.
+   *
+   * @throws `SESSION_NAME_INVALID` where the key is no string
+   */
   get<Name extends FieldName> (key: Name): SessionData[Name] | undefined
   get (key: string): unknown
   /**
@@ -127,7 +131,11 @@ export interface SessionMethods {
    */
   set<Name extends FieldName> (key: Name, value: SessionData[Name] | undefined): void
   set (key: string, value: unknown): void
-  /** Whether a field is there. */
+  /**
+   * Whether a field is there.
+   *
+   * @throws `SESSION_NAME_INVALID` where the key is no string
+   */
   has (key: string): boolean
   /** A copy of all fields as a plain object. */
   data (): Partial<SessionData> & Record<string, unknown>
@@ -178,6 +186,7 @@ export interface SessionMethods {
    * `remember()`, `elevate()` and `idleTimeout` asked for the old one is dropped: call them afterwards.
    *
    * @param keys fields to carry over; absent ones are skipped
+   * @throws `SESSION_NAME_INVALID` where that is no array of strings; `SESSION_HEADERS_SENT`; nothing has changed then
    */
   regenerate (keys?: readonly string[], callback?: Callback): Promise<void>
   regenerate (callback?: Callback): Promise<void>

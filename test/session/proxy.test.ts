@@ -104,6 +104,36 @@ test('names of the session itself throw when assigned or deleted, and say what t
   t.equal(await visit((session) => session.live['@digest'].str), '', 'metadata are not readable as data')
 })
 
+test('a key that is no string is refused wherever one is asked for, and nothing has changed', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    await visit((session) => { session.cart = [1]; session.set('5', 'five'); session.set('undefined', 'u') })
+    const data = await visit((session) => session.data())
+    const before = await visit((session) => session.id)
+    for (const key of [5, undefined, null, Symbol('s'), {}, ['cart'], true]) {
+      for (const step of [
+        (session: any) => session.get(key), (session: any) => session.has(key), (session: any) => session.set(key, 1), (session: any) => session.set(key, undefined), (session: any) => session.regenerate(['cart', key])
+      ]) {
+        t.match(await visit(step), { status: 500, code: 'SESSION_NAME_INVALID', message: /a name is a string; pass one, such as 'cart'/ })
+      }
+    }
+    for (const keys of ['cart', 5, new Set(['cart']), { cart: true }]) {
+      t.match(await visit((session) => session.regenerate(keys)), { status: 500, code: 'SESSION_NAME_INVALID', message: /names are passed as an array of strings, such as \['cart'\]/ })
+    }
+    t.strictSame(await visit((session) => session.data()), data)
+    t.equal(await visit((session) => session.id), before, 'not regenerated')
+    t.equal(await visit((session) => session[5]), 'five', 'as a property, JavaScript makes it a string')
+    for (const none of [[], [undefined], [null]]) {
+      await visit((session) => { session.cart = [2] })
+      await visit((session) => session.regenerate(...none))
+      t.strictSame(await visit((session) => session.data()), {}, 'no keys: nothing is carried over')
+    }
+    await visit((session) => { session.cart = [3] })
+    await visit((session) => session.regenerate(['cart', '@digest', 'absent']))
+    t.strictSame(await visit((session) => session.data()), { cart: [3] })
+  })
+})
+
 test('what JSON cannot carry is refused where it is written, and nothing is stored', async (t) => {
   await onEveryStore(t, async (t, { redis, name }) => {
     const { visit, browser } = await scripted(t, redis)
