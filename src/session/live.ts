@@ -5,10 +5,10 @@ import { ConflictError, ValueError } from '../errors.js'
 import { refusalError } from './refusal.js'
 import { decode, decodeJson } from '../store/codec.js'
 import { assertName, isReserved } from '../store/record.js'
-import { isRefusal } from '../store/operations.js'
+import { addWithin, isRefusal } from '../store/operations.js'
 import type { Operation, OperationResult, ReplaceResult, Rules } from '../store/store.js'
 import type { Fields } from './fields.js'
-import type { NumberRange } from './schema.js'
+import { ANY_NUMBER, type FieldSchema } from './schema.js'
 import type { LiveAttribute, LiveAttributes } from './types.js'
 
 /** What live attributes need of their session. */
@@ -17,14 +17,14 @@ export interface LiveSession {
   readonly fields: Fields
   /** The limits, for error messages. */
   readonly rules: Rules
+  /** The option `schema`. */
+  readonly schema: FieldSchema | undefined
   /** Sends an operation to the store, together with others of this turn. */
   operate (operation: Operation): Promise<OperationResult>
-  /** What the schema allows a number in this field to be. */
-  rangeOf (name: string): NumberRange
 }
 
-/** How often `update` tries before it gives up: each failure means that another writer succeeded. */
-const UPDATE_ATTEMPTS = 10
+/** How often replacing a value is tried: each failure means that another writer succeeded. */
+const REPLACE_ATTEMPTS = 10
 
 /** The live attributes of a session: any property name is a field's name. */
 export function liveAttributes (session: LiveSession): LiveAttributes {
@@ -98,10 +98,18 @@ class Attribute implements LiveAttribute {
 
   async incr (by: number = 1): Promise<number> {
     if (!Number.isFinite(by)) throw new ValueError(this.#name, 'incr takes a finite number')
-    // Checks the name as every write does; the number itself is checked by the store.
     assertName(this.#name)
-    const { min, max } = this.#session.rangeOf(this.#name)
-    return Number(await this.#operate({ type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))
+    const { schema } = this.#session
+    const { min, max, integer, complete } = schema?.numberRule(this.#name, by) ?? ANY_NUMBER
+    const added = { by: JSON.stringify(by), min: String(min), max: String(max) }
+    // Of an integer the store knows the bounds only. Where this request knows that it is none, or more is asked for, the sum
+    // is checked before it is stored.
+    const sum = Number(complete && (!integer || this.#holdsInteger())
+      ? await this.#operate({ type: 'increment', field: this.#name, ...added })
+      : await this.#replace((text) => this.#sum(text, added)))
+    // A decimal that somebody else put there meanwhile did not fit before, and does not now.
+    schema?.assert(this.#name, sum)
+    return sum
   }
 
   async delete (): Promise<boolean> {
@@ -117,16 +125,56 @@ class Attribute implements LiveAttribute {
 
   async update (fn: (value: unknown) => unknown): Promise<unknown> {
     assertName(this.#name)
+    let value: unknown
+    await this.#replace((text) => {
+      value = fn(text === null ? undefined : this.#session.fields.decode(this.#name, text))
+      return value === undefined ? null : this.#encode(value)
+    })
+    return value
+  }
+
+  /** The sum as text, where it fits the field. */
+  #sum (text: string | null, added: { by: string, min: string, max: string }): string {
+    const sum = addWithin(text ?? '0', added)
+    if (isRefusal(sum)) throw refusalError(sum.refused, this.#name, this.#session.rules)
+    this.#session.schema?.assert(this.#name, Number(sum))
+    return sum
+  }
+
+  /** Whether the field holds an integer, or is absent and counts as 0, as far as this request knows. */
+  #holdsInteger (): boolean {
+    return Number.isInteger(decode(this.#session.fields.textOf(this.#name) ?? '0'))
+  }
+
+  /**
+   * Replaces the text in the store by what `next` makes of it; `null` stands for absence. Where `next` throws, the field
+   * stays as it is, and the error is thrown once it is certain that it was about what the store holds.
+   *
+   * @returns the new text
+   */
+  async #replace (next: (text: string | null) => string | null): Promise<string | null> {
+    const { fields } = this.#session
     // What this request knows is the first guess: where nobody was faster, one round trip is all it takes.
-    let current = this.#session.fields.textOf(this.#name)
-    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
-      const value = fn(current === null ? undefined : this.#session.fields.decode(this.#name, current))
-      const text = value === undefined ? null : this.#encode(value)
+    let current = fields.textOf(this.#name)
+    // What this request changed and did not save is written first, so it is no guess.
+    let guessed = current === fields.storedText(this.#name)
+    for (let attempt = 0; attempt < REPLACE_ATTEMPTS; attempt++) {
+      let text: string | null
+      try {
+        text = next(current)
+      } catch (error) {
+        const stored = guessed ? (await this.raw)?.toString() ?? null : current
+        if (stored === current) throw error
+        current = stored
+        guessed = false
+        continue
+      }
       const result = await this.#operate({ type: 'replace', field: this.#name, expected: current, text }) as ReplaceResult
-      if (result.done) return value
+      if (result.done) return text
       current = result.current
+      guessed = false
     }
-    throw new ConflictError(this.#name, UPDATE_ATTEMPTS)
+    throw new ConflictError(this.#name, REPLACE_ATTEMPTS)
   }
 
   #encode (value: unknown): string {

@@ -13,11 +13,9 @@ import type { Fields } from './fields.js'
 import { liveAttributes, type LiveSession } from './live.js'
 import { memberOf } from './member.js'
 import { Persistence } from './persistence.js'
-import type { NumberRange } from './schema.js'
+import type { FieldSchema } from './schema.js'
 import { SessionState, type OnStoreError, type RouteSession, type SessionInstance } from './state.js'
 import type { Callback, LiveAttributes, RememberOptions, Session as PublicSession } from './types.js'
-
-const EXACT_RANGE: NumberRange = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }
 
 export class Session implements LiveSession {
   readonly #state: SessionState
@@ -131,8 +129,8 @@ export class Session implements LiveSession {
     return this.#state.instance.rules
   }
 
-  rangeOf (name: string): NumberRange {
-    return this.#state.instance.fieldRules.schema?.rangeOf(name) ?? EXACT_RANGE
+  get schema (): FieldSchema | undefined {
+    return this.#state.instance.fieldRules.schema
   }
 
   async operate (operation: Operation): Promise<OperationResult> {
