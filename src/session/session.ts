@@ -96,6 +96,11 @@ export class Session implements LiveSession {
     return this.#sealed
   }
 
+  /** Whether it can be looked at: it is loaded, or there was nothing to load. */
+  get readable (): boolean {
+    return !this.#state.unreadable
+  }
+
   /** Whether this request changed something that nobody saved. */
   get dirty (): boolean {
     if (this.#persistence.busy || this.#state.phase === 'gone') return false
