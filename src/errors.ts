@@ -27,11 +27,11 @@ export const GoneError = createError('SESSION_GONE',
 export const RecordError = createError<[string]>('SESSION_RECORD_INVALID',
   'The stored record of this session cannot be used: %s. It was left as it is for inspection.', 500)
 
-/** JSON cannot carry the value (`undefined` in an array, NaN, a function, a symbol, a cycle, a BigInt, a Map, …). */
+/** JSON cannot carry the value (`undefined` in an array, NaN, a function, a symbol, a cycle, a BigInt, a Map, Headers, …). */
 export const ValueError = createError<[string, string]>('SESSION_VALUE_INVALID',
   'Session field "%s" cannot be stored: %s.', 500)
 
-/** The name cannot be a data field: reserved, too long, or not well-formed Unicode. */
+/** The name is no string, or cannot be a data field: reserved, too long, or not well-formed Unicode. */
 export const NameError = createError<[string, string]>('SESSION_NAME_INVALID',
   'Session field name "%s" cannot be used: %s.', 500)
 
@@ -59,11 +59,11 @@ export const RecordSizeError = createError<[number]>('SESSION_RECORD_TOO_LARGE',
 export const NotANumberError = createError<[string]>('SESSION_NOT_A_NUMBER',
   'Session field "%s" does not hold a number and was not incremented.', 500)
 
-/** `incr` would leave the range in which numbers are exact (2^53-1), or the limits that the schema sets. */
+/** `incr` would leave the range in which numbers are exact (2^53-1), or the bounds that the schema sets. */
 export const NumberRangeError = createError<[string]>('SESSION_NUMBER_RANGE',
   'Session field "%s" would leave the range of exact numbers (2^53-1) or of its schema and was not incremented.', 500)
 
-/** `update(fn)`, or a save that changes whose the session is, lost the race against other writers on every attempt. Nothing was stored. */
+/** `update(fn)`, an `incr` that goes as `update` does, or a save that changes whose the session is, lost the race against other writers on every attempt. Nothing was stored. */
 export const ConflictError = createError<[string, number]>('SESSION_UPDATE_CONFLICT',
   'Session field "%s" was changed by others during all %d attempts to update it.', 409)
 

@@ -80,7 +80,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   function sessionOf (request: Decorated): Session | undefined {
     // In a context that was there before this plugin, requests have its hooks, but not its properties.
     const known = request[kSession] as Session | typeof SAVED | null | undefined
-    if (known != null && known !== SAVED) return known.loading ? undefined : known
+    if (known != null && known !== SAVED) return known.readable ? known : undefined
     const reply = request[kReply] as FastifyReply | null | undefined
     if (reply == null) return undefined
     const session = newSession(request, reply, routeSession(request))

@@ -5,9 +5,9 @@ import { ConflictError, ValueError } from '../errors.js'
 import { refusalError } from './refusal.js'
 import { decode, decodeJson } from '../store/codec.js'
 import { assertName, isReserved } from '../store/record.js'
-import { isRefusal } from '../store/operations.js'
+import { addWithin, isRefusal } from '../store/operations.js'
 import type { Operation, OperationResult, ReplaceResult, Rules } from '../store/store.js'
-import type { NumberRange } from './schema.js'
+import { ANY_NUMBER, type FieldSchema } from './schema.js'
 import type { Snapshot } from './snapshot.js'
 import type { LiveAttribute, LiveAttributes } from './types.js'
 
@@ -23,6 +23,8 @@ export interface LiveRecord {
 export interface LiveSession {
   /** The limits, for error messages. */
   readonly rules: Rules
+  /** The option `schema`. */
+  readonly schema: FieldSchema | undefined
   /** What this request sees of the session now. */
   get (name: string): unknown
   /**
@@ -30,12 +32,10 @@ export interface LiveSession {
    * the answer.
    */
   askRecord<T> (run: (record: LiveRecord) => Promise<T>): Promise<T>
-  /** What the schema allows a number in this field to be. */
-  rangeOf (name: string): NumberRange
 }
 
-/** How often `update` tries before it gives up: each failure means that another writer succeeded. */
-const UPDATE_ATTEMPTS = 10
+/** How often replacing a value is tried: each failure means that another writer succeeded. */
+const REPLACE_ATTEMPTS = 10
 
 /** The live attributes of a session: any property name is a field's name. */
 export function liveAttributes (session: LiveSession): LiveAttributes {
@@ -114,10 +114,18 @@ class Attribute implements LiveAttribute {
   incr (by: number = 1): Promise<number> {
     return this.#session.askRecord(async (record) => {
       if (!Number.isFinite(by)) throw new ValueError(this.#name, 'incr takes a finite number')
-      // Checks the name as every write does; the number itself is checked by the store.
       assertName(this.#name)
-      const { min, max } = this.#session.rangeOf(this.#name)
-      return Number(await this.#operate(record, { type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))
+      const { schema } = this.#session
+      const { min, max, integer, complete } = schema?.numberRule(this.#name, by) ?? ANY_NUMBER
+      const added = { by: JSON.stringify(by), min: String(min), max: String(max) }
+      // Of an integer the store knows the bounds only. Where this request knows that it is none, or more is asked for, the
+      // sum is checked before it is stored.
+      const sum = Number(complete && (!integer || this.#holdsInteger(record))
+        ? await this.#operate(record, { type: 'increment', field: this.#name, ...added })
+        : await this.#replace(record, (text) => this.#sum(text, added)))
+      // A decimal that somebody else put there meanwhile did not fit before, and does not now.
+      schema?.assert(this.#name, sum)
+      return sum
     })
   }
 
@@ -136,17 +144,57 @@ class Attribute implements LiveAttribute {
   update (fn: (value: unknown) => unknown): Promise<unknown> {
     return this.#session.askRecord(async (record) => {
       assertName(this.#name)
-      // What this request knows is the first guess: where nobody was faster, one round trip is all it takes.
-      let current = record.snapshot.textOf(this.#name)
-      for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
-        const value = fn(current === null ? undefined : record.snapshot.decode(this.#name, current))
-        const text = value === undefined ? null : record.snapshot.encode(this.#name, value)
-        const result = await this.#operate(record, { type: 'replace', field: this.#name, expected: current, text }) as ReplaceResult
-        if (result.done) return value
-        current = result.current
-      }
-      throw new ConflictError(this.#name, UPDATE_ATTEMPTS)
+      let value: unknown
+      await this.#replace(record, (text) => {
+        value = fn(text === null ? undefined : record.snapshot.decode(this.#name, text))
+        return value === undefined ? null : record.snapshot.encode(this.#name, value)
+      })
+      return value
     })
+  }
+
+  /** The sum as text, where it fits the field. */
+  #sum (text: string | null, added: { by: string, min: string, max: string }): string {
+    const sum = addWithin(text ?? '0', added)
+    if (isRefusal(sum)) throw refusalError(sum.refused, this.#name, this.#session.rules)
+    this.#session.schema?.assert(this.#name, Number(sum))
+    return sum
+  }
+
+  /** Whether the field holds an integer, or is absent and counts as 0, as far as this request knows. */
+  #holdsInteger ({ snapshot }: LiveRecord): boolean {
+    return Number.isInteger(decode(snapshot.textOf(this.#name) ?? '0'))
+  }
+
+  /**
+   * Replaces the text in the store by what `next` makes of it; `null` stands for absence. Where `next` throws, the field
+   * stays as it is, and the error is thrown once it is certain that it was about what the store holds.
+   *
+   * @returns the new text
+   */
+  async #replace (record: LiveRecord, next: (text: string | null) => string | null): Promise<string | null> {
+    const { snapshot } = record
+    // What this request knows is the first guess: where nobody was faster, one round trip is all it takes.
+    let current = snapshot.textOf(this.#name)
+    // What this request changed and did not save is written first, so it is no guess.
+    let guessed = current === snapshot.storedText(this.#name)
+    for (let attempt = 0; attempt < REPLACE_ATTEMPTS; attempt++) {
+      let text: string | null
+      try {
+        text = next(current)
+      } catch (error) {
+        const stored = guessed ? await this.#text(record) ?? null : current
+        if (stored === current) throw error
+        current = stored
+        guessed = false
+        continue
+      }
+      const result = await this.#operate(record, { type: 'replace', field: this.#name, expected: current, text }) as ReplaceResult
+      if (result.done) return text
+      current = result.current
+      guessed = false
+    }
+    throw new ConflictError(this.#name, REPLACE_ATTEMPTS)
   }
 
   async #remove (record: LiveRecord): Promise<boolean> {

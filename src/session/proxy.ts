@@ -2,7 +2,8 @@
  * The property view: data fields as plain properties, next to the session's own properties and methods.
  *
  * Own names win when reading, so no stored field can replace a method; assigning to one throws. Everything else is data,
- * whatever it is called: `__proto__`, `constructor`, `toString` and `then` mean nothing special here.
+ * whatever it is called: `__proto__`, `constructor`, `toString` and `then` mean nothing special here. What every object can
+ * do, this one can as long as no field has that name. To whoever copies or prints it, it is a plain object with the data.
  */
 import { inspect, type InspectOptions } from 'node:util'
 import { ReservedPropertyError } from '../errors.js'
@@ -40,6 +41,11 @@ const KINDS: Readonly<Record<keyof SessionMethods, 'value' | 'method'>> = {
 /** The same as a Map: names like `constructor` mean nothing to it, and it stays fast for any name. */
 const OWN: ReadonlyMap<string, 'value' | 'method'> = new Map(Object.entries(KINDS))
 
+/** What every object can do, for a session without fields of these names. */
+const INHERITED: ReadonlyMap<string, unknown> = new Map(
+  (['hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'toLocaleString', 'toString', 'valueOf'] as const).map((name) => [name, Object.prototype[name]])
+)
+
 type Name = keyof SessionMethods
 
 /** A proxy has to have a target. This one keeps the session where no name can reach it. */
@@ -54,18 +60,18 @@ class Target {
     return target.#session
   }
 
-  /** Node looks this up past the proxy, but calls it on the proxy. */
-  [inspect.custom] (this: PublicSession, _depth: number, options: InspectOptions): string {
-    return `Session ${inspect({ id: this.id, isNew: this.isNew, ...this.data() }, options)}`
+  /** How to print the session. Looked up on the target, past the proxy; called on either, depending on who prints. */
+  get [inspect.custom] () {
+    return (depth: number, options: InspectOptions): string => print(this.#session, { ...options, depth })
   }
 }
 
 const HANDLER: ProxyHandler<Target> = {
   get (target, name) {
     const session = Target.session(target)
-    if (typeof name === 'symbol') return symbolProperty(name)
+    if (typeof name === 'symbol') return symbolProperty(target, name)
     const kind = OWN.get(name)
-    if (kind === undefined) return session.get(name)
+    if (kind === undefined) return dataProperty(session, name)
     const own = session[name as Name] as unknown
     return kind === 'method' ? (own as (...args: unknown[]) => unknown).bind(session) : own
   },
@@ -112,9 +118,21 @@ export function sessionProxy (session: Session): PublicSession {
   return new Proxy(new Target(session), HANDLER) as unknown as PublicSession
 }
 
-/** Without these, `${request.session}` in a log line would throw. */
-function symbolProperty (name: symbol): unknown {
-  if (name === Symbol.toStringTag) return 'Session'
+function dataProperty (session: Session, name: string): unknown {
+  // A session that is not loaded has no data, but whoever prints it gets along.
+  const value = INHERITED.has(name) && !session.readable ? undefined : session.get(name)
+  return value === undefined ? INHERITED.get(name) : value
+}
+
+function symbolProperty (target: Target, name: symbol): unknown {
+  if (name === inspect.custom) return target[inspect.custom]
+  // `${request.session}`, also where a field is called toString.
   if (name === Symbol.toPrimitive) return () => '[object Session]'
   return undefined
+}
+
+/** Never throws: a line in the log shall not be why a request fails. */
+function print (session: Session, options: InspectOptions): string {
+  if (!session.readable) return 'Session { <not loaded> }'
+  return `Session ${inspect({ id: session.id, isNew: session.isNew, ...session.data() }, options)}`
 }

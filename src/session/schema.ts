@@ -1,44 +1,111 @@
 /**
  * Checking single fields against the option `schema`.
  */
-import type { TObject, TSchema } from '@sinclair/typebox'
+import { Kind, type TObject, type TSchema } from '@sinclair/typebox'
 import { TypeCompiler, type TypeCheck } from '@sinclair/typebox/compiler'
 import { SchemaError } from '../errors.js'
 
-/** The limits that a schema sets to a number. */
-export interface NumberRange { min: number, max: number }
+/** What a number in a field may be. */
+export interface NumberRule {
+  readonly min: number
+  readonly max: number
+  /** Only integers. */
+  readonly integer: boolean
+  /** The above is all that is asked of a number. */
+  readonly complete: boolean
+}
+
+/** The rule where no schema says anything: the numbers that are exact. */
+export const ANY_NUMBER: NumberRule = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER, integer: false, complete: true }
+
+/** What the schema says of one field. */
+interface FieldRule {
+  readonly check: TypeCheck<TSchema>
+  /** `undefined` where it takes no number. */
+  readonly number: NumberRule | undefined
+}
 
 /** One application's schema, compiled per field. */
 export class FieldSchema {
-  readonly #checks = new Map<string, TypeCheck<TSchema>>()
-  readonly #properties: Readonly<Record<string, TSchema>>
+  readonly #fields = new Map<string, FieldRule>()
+  /** For the fields that the schema does not name; `undefined` where they are free, or there may be none. */
+  readonly #others: FieldRule | undefined
   readonly #closed: boolean
 
-  /** @param schema the option; without `additionalProperties: false`, fields that it does not name are free */
+  /** @param schema the option; fields that it does not name are free where it has no `additionalProperties` */
   constructor (schema: TObject) {
-    this.#properties = schema.properties
-    this.#closed = schema['additionalProperties'] === false
-    for (const [name, property] of Object.entries(schema.properties)) this.#checks.set(name, TypeCompiler.Compile(property))
+    for (const [name, property] of Object.entries(schema.properties)) this.#fields.set(name, fieldRule(property))
+    const { additionalProperties } = schema
+    this.#others = typeof additionalProperties === 'object' ? fieldRule(additionalProperties) : undefined
+    this.#closed = additionalProperties === false
   }
 
   /** Whether a value fits its field. */
   fits (name: string, value: unknown): boolean {
-    return this.#checks.get(name)?.Check(value) ?? !this.#closed
+    return this.#rule(name)?.check.Check(value) ?? !this.#closed
   }
 
   /** @throws SchemaError (`SESSION_SCHEMA_MISMATCH`) where it does not, saying what was expected, not what came */
   assert (name: string, value: unknown): void {
     if (this.fits(name, value)) return
-    const problem = this.#checks.get(name)?.Errors(value).First()
-    throw new SchemaError(name, problem === undefined ? 'the schema has no such field' : `${problem.path}: ${problem.message}`.replace(/^: /, ''))
+    const problem = this.#rule(name)?.check.Errors(value).First()
+    throw new SchemaError(name, problem === undefined ? NO_SUCH_FIELD : `${problem.path}: ${problem.message}`.replace(/^: /, ''))
   }
 
-  /** What a number in this field may be, as far as the schema says it by `minimum` and `maximum`. */
-  rangeOf (name: string): NumberRange {
-    const property = Object.hasOwn(this.#properties, name) ? this.#properties[name] : undefined
-    return {
-      min: property?.['minimum'] as number | undefined ?? Number.MIN_SAFE_INTEGER,
-      max: property?.['maximum'] as number | undefined ?? Number.MAX_SAFE_INTEGER
+  /**
+   * What a number in this field may be.
+   *
+   * @param by what shall be added to it
+   * @throws SchemaError (`SESSION_SCHEMA_MISMATCH`) where no number ever fits the field, or none that `by` was added to
+   */
+  numberRule (name: string, by: number): NumberRule {
+    const rule = this.#rule(name)
+    if (rule === undefined) {
+      if (this.#closed) throw new SchemaError(name, NO_SUCH_FIELD)
+      return ANY_NUMBER
     }
+    if (rule.number === undefined) throw new SchemaError(name, 'it takes no number')
+    if (rule.number.integer && !Number.isInteger(by)) throw new SchemaError(name, 'only integers can be added to it')
+    return rule.number
   }
+
+  #rule (name: string): FieldRule | undefined {
+    return this.#fields.get(name) ?? this.#others
+  }
+}
+
+const NO_SUCH_FIELD = 'the schema has no such field'
+
+function fieldRule (schema: TSchema): FieldRule {
+  return { check: TypeCompiler.Compile(schema), number: takesNumbers(schema) ? numberRule(schema) : undefined }
+}
+
+/** Whether a number may fit. Where that is not plain to see, it may: the check itself decides then. */
+function takesNumbers (schema: TSchema): boolean {
+  const { type, anyOf } = schema as { type?: unknown, anyOf?: TSchema[] }
+  if (typeof type === 'string') return type === 'number' || type === 'integer'
+  return anyOf === undefined || anyOf.some(takesNumbers)
+}
+
+function numberRule (schema: TSchema): NumberRule {
+  const integer = schema[Kind] === 'Integer'
+  // Of any other kind the check is more than these keywords, or does not look at them.
+  if (!integer && schema[Kind] !== 'Number') return { ...ANY_NUMBER, complete: false }
+  const bound = (keyword: string, otherwise: number): number => typeof schema[keyword] === 'number' ? schema[keyword] : otherwise
+  return {
+    min: Math.max(ANY_NUMBER.min, bound('minimum', -Infinity), nextAbove(bound('exclusiveMinimum', -Infinity))),
+    max: Math.min(ANY_NUMBER.max, bound('maximum', Infinity), -nextAbove(-bound('exclusiveMaximum', Infinity))),
+    integer,
+    complete: schema['multipleOf'] === undefined
+  }
+}
+
+/** The least number that is greater (IEEE 754-2019, 5.3.1, nextUp). */
+function nextAbove (number: number): number {
+  if (!Number.isFinite(number)) return number
+  const view = new DataView(new ArrayBuffer(8))
+  // Not -0, whose bits are those of no neighbour.
+  view.setFloat64(0, number + 0)
+  view.setBigInt64(0, view.getBigInt64(0) + (number < 0 ? -1n : 1n))
+  return view.getFloat64(0)
 }

@@ -7,10 +7,10 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Token } from '../cookie/token.js'
-import { DegradedError, EndedError, GoneError, HeadersSentError, NameError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { DegradedError, EndedError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { writeHeaders, type Answer } from '../response/headers.js'
-import { AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
+import { assertKey, assertKeys, AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
 import type { Operation, OperationResult, Rules } from '../store/store.js'
 import { Asked } from './asked.js'
 import type { Authentication } from './authentication.js'
@@ -19,11 +19,9 @@ import type { Changes } from './changes.js'
 import { SessionContext, type OnStoreError, type RouteSession, type SessionInstance } from './context.js'
 import { liveAttributes, type LiveRecord, type LiveSession } from './live.js'
 import { Persistence, type OwedToken } from './persistence.js'
-import type { NumberRange } from './schema.js'
+import type { FieldSchema } from './schema.js'
 import type { Callback, LiveAttributes, RememberOptions, Session as PublicSession } from './types.js'
 import { WorkingCopy } from './working-copy.js'
-
-const EXACT_RANGE: NumberRange = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }
 
 export class Session implements LiveSession {
   readonly #context: SessionContext
@@ -64,9 +62,9 @@ export class Session implements LiveSession {
     this.#persistence.cookieCame = true
   }
 
-  /** Whether the record is being looked up: until then there is nothing to look at. */
-  get loading (): boolean {
-    return this.#loading
+  /** Whether it can be looked at: it is loaded, or there was nothing to load. */
+  get readable (): boolean {
+    return !this.#loading
   }
 
   /**
@@ -204,8 +202,8 @@ export class Session implements LiveSession {
     return this.#context.instance.rules
   }
 
-  rangeOf (name: string): NumberRange {
-    return this.#context.instance.fieldRules.schema?.rangeOf(name) ?? EXACT_RANGE
+  get schema (): FieldSchema | undefined {
+    return this.#context.instance.fieldRules.schema
   }
 
   askRecord<T> (run: (record: LiveRecord) => Promise<T>): Promise<T> {
@@ -317,6 +315,7 @@ export class Session implements LiveSession {
   }
 
   get (key: string): unknown {
+    assertKey(key)
     this.#assertLoaded()
     return this.#current.snapshot.get(key)
   }
@@ -406,13 +405,14 @@ export class Session implements LiveSession {
     return this.#call(async () => {
       if (!this.#mayChange()) return
       this.#assertCookiePossible()
-      if (keys !== undefined && !Array.isArray(keys)) throw new NameError(String(keys).slice(0, 40), 'regenerate() takes an array of names')
+      const names = keys ?? []
+      assertKeys(names)
       this.#flush()
       const old = this.#current
-      const carried = (keys ?? []).map((key: string) => [key, old.snapshot.get(key)] as const).filter(([, value]) => value !== undefined)
+      const carried = names.map((key) => [key, old.snapshot.get(key)] as const).filter(([, value]) => value !== undefined)
       const copy = new WorkingCopy(this.#context, { copy: old, keys: carried.map(([key]) => key) })
       for (const [key, value] of carried) copy.snapshot.set(key, value)
-      this.#warnOfDropped(old, keys ?? [])
+      this.#warnOfDropped(old, names)
       this.#goOn(copy)
     }, callback)
   }

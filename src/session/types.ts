@@ -58,11 +58,14 @@ export interface LiveAttribute<T = unknown> {
   /** Stores a value where the field is absent, and says whether it did. */
   setIfAbsent (value: T): Promise<boolean>
   /**
-   * Adds to a number, atomically and exactly (decimals too). An absent field counts as 0.
+   * Adds to a number, atomically and exactly (decimals too). An absent field counts as 0. The sum has to fit the option
+   * `schema`; where that asks for more of the field than a type and bounds (a union, `multipleOf`, …), the sum is checked and
+   * stored as `update` does it.
    *
    * @param by default 1
    * @returns the new value
-   * @throws `SESSION_NOT_A_NUMBER`, `SESSION_NUMBER_RANGE`; the field is as it was then
+   * @throws `SESSION_NOT_A_NUMBER`, `SESSION_NUMBER_RANGE`, `SESSION_SCHEMA_MISMATCH`; where it goes as with `update` also
+   *   `SESSION_UPDATE_CONFLICT`; the field is as it was then
    */
   incr (by?: number): Promise<number>
   /** Removes the field, and says whether it existed. */
@@ -73,7 +76,7 @@ export interface LiveAttribute<T = unknown> {
    * Replaces the value by `fn(value)`, and tries again with the newer value where somebody was faster.
    *
    * @param fn gets `undefined` where absent; returns the new value, or `undefined` to remove. May be called several
-   *   times, so it should do nothing but compute
+   *   times, so it should do nothing but compute. Where it throws for a value that is not the newest, it is called again
    * @returns the new value
    * @throws `SESSION_UPDATE_CONFLICT` after 10 attempts
    */
@@ -116,7 +119,11 @@ export interface SessionMethods {
   /** The fields, read and written in the store at the moment of the call. */
   readonly live: LiveAttributes
 
-  /** The value of a field, `undefined` where absent. Works for every name. */
+  /**
+   * The value of a field, `undefined` where absent. Works for every name.
+   *
+   * @throws `SESSION_NAME_INVALID` where the key is no string
+   */
   get<Name extends FieldName> (key: Name): SessionData[Name] | undefined
   get (key: string): unknown
   /**
@@ -127,7 +134,11 @@ export interface SessionMethods {
    */
   set<Name extends FieldName> (key: Name, value: SessionData[Name] | undefined): void
   set (key: string, value: unknown): void
-  /** Whether a field is there. */
+  /**
+   * Whether a field is there.
+   *
+   * @throws `SESSION_NAME_INVALID` where the key is no string
+   */
   has (key: string): boolean
   /** A copy of all fields as a plain object. */
   data (): Partial<SessionData> & Record<string, unknown>
@@ -178,6 +189,7 @@ export interface SessionMethods {
    * `remember()`, `elevate()` and `idleTimeout` asked for the old one is dropped: call them afterwards.
    *
    * @param keys fields to carry over; absent ones are skipped
+   * @throws `SESSION_NAME_INVALID` where that is no array of strings; `SESSION_HEADERS_SENT`; nothing has changed then
    */
   regenerate (keys?: readonly string[], callback?: Callback): Promise<void>
   regenerate (callback?: Callback): Promise<void>

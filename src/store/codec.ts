@@ -23,7 +23,7 @@ const JSON_NUMBER = /^[ \t\n\r]*-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?[ \t\
  */
 export function encode (name: string, value: unknown, maxDepth: number): string {
   if (typeof value === 'string') return standsForItself(value) ? value : JSON.stringify(value)
-  assertCarriable(name, value, maxDepth, [])
+  assertCarriable(name, value, maxDepth, [], '')
   return JSON.stringify(value)
 }
 
@@ -83,52 +83,92 @@ function beginsNumber (character: number): boolean {
   return character === 0x2d || (character >= 0x30 && character <= 0x39)
 }
 
-/** Objects that JSON would turn into `{}` or into something that does not come back. */
+/** Objects whose content JSON does not see, or turns into something else, whatever fields they may show besides. */
 function isOpaque (value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isWeakMap(value) || types.isWeakSet(value) ||
     types.isPromise(value) || types.isRegExp(value) || types.isNativeError(value) ||
     types.isAnyArrayBuffer(value) || ArrayBuffer.isView(value)
 }
 
-/** Throws unless JSON carries the whole value; `ancestors` are the containers on the way down, to see cycles. */
-function assertCarriable (name: string, value: unknown, maxDepth: number, ancestors: object[]): void {
+/** Whether an object is one as `{}` and `Object.create(null)` make it, in any realm: it is nothing beyond its fields. */
+function isPlain (value: object): boolean {
+  const prototype: object | null = Object.getPrototypeOf(value)
+  return (prototype === null || Object.getPrototypeOf(prototype) === null) && Object.prototype.toString.call(value) === '[object Object]'
+}
+
+/** What an object is, for messages: `Map`, `Array Iterator`, the name of a class. */
+function kindOf (value: object): string {
+  const tag = Object.prototype.toString.call(value).slice(8, -1)
+  const { constructor } = value as { constructor?: { name?: unknown } }
+  return tag === 'Object' && typeof constructor?.name === 'string' && constructor.name !== '' ? constructor.name : tag
+}
+
+/**
+ * Throws unless JSON carries the whole value.
+ *
+ * @param ancestors the containers on the way down, to see cycles
+ * @param key under which the value stands there, for `toJSON`
+ */
+function assertCarriable (name: string, value: unknown, maxDepth: number, ancestors: object[], key: string | number): void {
+  if (typeof value !== 'object' || value === null) {
+    assertScalar(name, value)
+    return
+  }
+  const { toJSON } = value as { toJSON?: unknown }
+  if (typeof toJSON !== 'function') {
+    assertObject(name, value, maxDepth, ancestors)
+    return
+  }
+  assertTransparent(name, value)
+  if (types.isDate(value) && Number.isNaN(value.getTime())) throw new ValueError(name, 'JSON has no invalid date')
+  // As JSON.stringify has it: what comes of it stands for the object, and is not asked for its own toJSON.
+  const shown: unknown = toJSON.call(value, String(key))
+  if (typeof shown === 'object' && shown !== null) assertObject(name, shown, maxDepth, ancestors)
+  else assertScalar(name, shown)
+}
+
+function assertScalar (name: string, value: unknown): void {
   switch (typeof value) {
     case 'string': case 'boolean':
       return
     case 'number':
       if (!Number.isFinite(value)) throw new ValueError(name, `JSON has no ${String(value)}`)
       return
-    case 'object':
-      if (value !== null) assertContainer(name, value, maxDepth, ancestors)
+    case 'object': // null
       return
     default: // undefined, function, symbol, bigint
       throw new ValueError(name, `JSON cannot carry a value of type ${typeof value}`)
   }
 }
 
-function assertContainer (name: string, value: object, maxDepth: number, ancestors: object[]): void {
-  if (isOpaque(value)) {
-    throw new ValueError(name, `JSON cannot carry a ${Object.prototype.toString.call(value).slice(8, -1)}; store plain arrays and objects`)
-  }
+function assertTransparent (name: string, value: object): void {
+  if (isOpaque(value)) throw new ValueError(name, `JSON cannot carry an object of type ${kindOf(value)}; store plain arrays and objects`)
+}
+
+/** Throws unless JSON carries an object field by field. */
+function assertObject (name: string, value: object, maxDepth: number, ancestors: object[]): void {
+  assertTransparent(name, value)
   if (types.isBoxedPrimitive(value)) {
-    assertCarriable(name, value.valueOf(), maxDepth, ancestors)
+    assertScalar(name, value.valueOf())
     return
   }
-  if (types.isDate(value) && Number.isNaN(value.getTime())) throw new ValueError(name, 'JSON has no invalid date')
   if (ancestors.includes(value)) throw new ValueError(name, 'it contains itself')
   if (ancestors.length >= maxDepth) throw new DepthError(name, maxDepth)
   ancestors.push(value)
-  const toJSON: unknown = (value as { toJSON?: unknown }).toJSON
-  if (typeof toJSON === 'function') {
-    assertCarriable(name, toJSON.call(value, ''), maxDepth, ancestors)
-  } else if (Array.isArray(value)) {
+  if (Array.isArray(value)) {
     // By index, because iteration methods skip holes, which JSON turns into null.
-    for (let i = 0; i < value.length; i++) assertCarriable(name, value[i], maxDepth, ancestors)
+    for (let i = 0; i < value.length; i++) assertCarriable(name, value[i], maxDepth, ancestors, i)
   } else {
-    for (const key of Object.keys(value)) {
+    const keys = Object.keys(value)
+    // What holds something JSON shows nothing of, such as Headers, an iterator or private fields, would come back as {}.
+    if (keys.length === 0 && !isPlain(value)) {
+      throw new ValueError(name, `JSON shows nothing of an object of type ${kindOf(value)}; store plain arrays and objects`)
+    }
+    for (const key of keys) {
       const member: unknown = (value as Record<string, unknown>)[key]
-      // An absent optional member is what everybody means by `{ a: undefined }`, and JSON leaves it out just so.
-      if (member !== undefined) assertCarriable(name, member, maxDepth, ancestors)
+      // An absent optional member is what everybody means by `{ a: undefined }`, and JSON leaves it out just so. It leaves out
+      // toJSON as well, which is no data.
+      if (member !== undefined && !(typeof member === 'function' && key === 'toJSON')) assertCarriable(name, member, maxDepth, ancestors, key)
     }
   }
   ancestors.pop()

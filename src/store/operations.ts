@@ -50,6 +50,18 @@ export function isRefusal (result: OperationResult): result is Refusal {
   return typeof result === 'object' && result !== null && 'refused' in result
 }
 
+/**
+ * Adds to a number within limits.
+ *
+ * @param text the number as stored
+ * @returns the sum as text
+ */
+export function addWithin (text: string, { by, min, max }: { by: string, min: string, max: string }): string | Refusal {
+  const added = addDecimals(text, by)
+  if (typeof added === 'string') return { refused: added }
+  return Number(added.sum) < Number(min) || Number(added.sum) > Number(max) ? { refused: 'range' } : added.sum
+}
+
 interface State {
   data: Map<string, string>
   /** Bytes of all names and texts in `data`. */
@@ -101,12 +113,11 @@ function remove (state: State, field: string): boolean {
   return state.data.delete(field)
 }
 
-function increment (state: State, { field, by, min, max }: Extract<Operation, { type: 'increment' }>): string | Refusal {
-  const added = addDecimals(state.data.get(field) ?? '0', by)
-  if (typeof added === 'string') return { refused: added }
-  if (Number(added.sum) < Number(min) || Number(added.sum) > Number(max)) return { refused: 'range' }
-  const stored = set(state, field, added.sum)
-  return stored === true ? added.sum : stored
+function increment (state: State, { field, ...added }: Extract<Operation, { type: 'increment' }>): string | Refusal {
+  const sum = addWithin(state.data.get(field) ?? '0', added)
+  if (isRefusal(sum)) return sum
+  const stored = set(state, field, sum)
+  return stored === true ? sum : stored
 }
 
 function replace (state: State, { field, expected, text }: Extract<Operation, { type: 'replace' }>): OperationResult {

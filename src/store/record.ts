@@ -96,12 +96,32 @@ export function isReserved (name: string): boolean {
 }
 
 /**
+ * Checks that what an application asks for by name is a name at all. Any string may be asked for.
+ *
+ * @throws NameError (`SESSION_NAME_INVALID`) for anything but a string; it says what came, not what was in it
+ */
+export function assertKey (key: unknown): asserts key is string {
+  if (typeof key !== 'string') throw new NameError(`<${kindOf(key)}>`, 'a name is a string; pass one, such as \'cart\'')
+}
+
+/**
+ * Checks that a list of names is one.
+ *
+ * @throws NameError (`SESSION_NAME_INVALID`) for anything but an array of strings
+ */
+export function assertKeys (keys: unknown): asserts keys is readonly string[] {
+  if (!Array.isArray(keys)) throw new NameError(`<${kindOf(keys)}>`, 'names are passed as an array of strings, such as [\'cart\']')
+  for (const key of keys) assertKey(key)
+}
+
+/**
  * Checks that a name can be a data field.
  *
  * @param name the name as the application gave it
- * @throws NameError (`SESSION_NAME_INVALID`) for reserved names, names over 256 bytes and lone surrogates
+ * @throws NameError (`SESSION_NAME_INVALID`) for anything but a string, reserved names, names over 256 bytes and lone surrogates
  */
 export function assertName (name: string): void {
+  assertKey(name)
   if (isReserved(name)) {
     throw new NameError(name.slice(0, 40), 'names beginning with @, created_at, last_accessed_at and session_ttl are reserved')
   }
@@ -109,4 +129,8 @@ export function assertName (name: string): void {
     throw new NameError(`${name.slice(0, 40)}…`, `it is longer than ${MAX_NAME_BYTES} bytes`)
   }
   if (!name.isWellFormed()) throw new NameError('', 'it holds a lone surrogate, which UTF-8 cannot carry')
+}
+
+function kindOf (value: unknown): string {
+  return value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value
 }

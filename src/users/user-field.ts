@@ -30,10 +30,15 @@ const PLAIN = /^[A-Za-z0-9_.@+"-]{1,64}$/
  * @throws ValueError (`SESSION_VALUE_INVALID`) for anything but a string or a finite number
  */
 export function userKey (value: UserValue): string {
+  return keyOf(value, 'userField')
+}
+
+/** @param field where the value comes from, for error messages */
+function keyOf (value: unknown, field: string): string {
   if (value === '' || !(typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value)))) {
-    throw new ValueError('userField', 'a user is a string that is not empty, or a finite number')
+    throw new ValueError(field, 'a user is a string that is not empty, or a finite number')
   }
-  const text = encode('userField', value, 0)
+  const text = encode(field, value, 0)
   return PLAIN.test(text) ? text : `#${createHash('sha256').update(text).digest('base64url')}`
 }
 
@@ -84,7 +89,7 @@ export class UserField {
       ownKeys: () => { throw new Error('userField reads fields by their names') }
     })
     const value = this.#read(data)
-    const user = value === undefined || value === null || value === '' ? null : userKey(value as UserValue)
+    const user = value === undefined || value === null || value === '' ? null : keyOf(value, [...when.keys()].join(', ') || 'userField')
     return { user, when: [...when] }
   }
 }

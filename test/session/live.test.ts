@@ -1,4 +1,7 @@
+import { Kind, Type, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { test } from 'tap'
+import { MemoryStore } from '../../src/index.js'
+import { FieldSchema } from '../../src/session/schema.js'
 import { makeApp, onEveryStore, sharedRedis } from '../support/app.js'
 import { Browser, Gate } from '../support/browser.js'
 
@@ -135,6 +138,165 @@ test('incr is exact to 2^53-1, refuses what is beyond, and has no effect on what
     t.match(await visit((session) => session.live.n.incr(Infinity)), { status: 500, code: 'SESSION_VALUE_INVALID' })
     t.strictSame(await visit((session) => session.data()), before)
     t.strictSame(await visit(async (session) => await Promise.allSettled([session.live.text.incr(), session.live.good.incr()]).then((all) => all.map(({ status }) => status))), ['rejected', 'fulfilled'], 'a refusal is nobody else\'s')
+  })
+})
+
+TypeRegistry.Set('Even', (_, value) => typeof value === 'number' && value % 2 === 0)
+
+/** Schemas of single fields, of every kind that may have to do with numbers. */
+const PROPERTIES = {
+  integer: Type.Integer(),
+  positive: Type.Integer({ exclusiveMinimum: 0 }),
+  within: Type.Integer({ minimum: 0, maximum: 3 }),
+  tens: Type.Integer({ multipleOf: 5, maximum: 10 }),
+  number: Type.Number({ description: 'any' }),
+  below: Type.Number({ exclusiveMaximum: 1.5, exclusiveMinimum: -5 }),
+  halves: Type.Number({ multipleOf: 0.5 }),
+  text: Type.String(),
+  flag: Type.Boolean(),
+  list: Type.Array(Type.Integer()),
+  nothing: Type.Null(),
+  three: Type.Literal(3),
+  choice: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(10)]),
+  textOrNumber: Type.Union([Type.String(), Type.Number({ minimum: 1 })]),
+  textOrNothing: Type.Union([Type.String(), Type.Null()], { minimum: 100 }),
+  both: Type.Intersect([Type.Number({ minimum: 0 }), Type.Number({ maximum: 10 })]),
+  notThree: Type.Not(Type.Literal(3)),
+  anything: Type.Any(),
+  never: Type.Never(),
+  reference: Type.Module({ Count: Type.Integer({ maximum: 2 }) }).Import('Count'),
+  transformed: Type.Transform(Type.Integer()).Decode(String).Encode(Number),
+  even: Type.Unsafe({ [Kind]: 'Even' }),
+  optional: Type.Optional(Type.Readonly(Type.Integer({ maximum: 1 })))
+}
+
+test('incr stores what set would store, and nothing else, whatever the schema', async (t) => {
+  const schema = Type.Object(PROPERTIES, { additionalProperties: false })
+  const fields = new FieldSchema(schema)
+  const names = [...Object.keys(PROPERTIES), 'unknown']
+  for (const [place, redis] of [['memory', new MemoryStore()], ['Redis', (await sharedRedis()).url]] as const) {
+    await t.test(place, async (t) => {
+      let start: unknown
+      let by = 1
+      // Another version of the application, which has no schema, works on the same session.
+      const free = await makeApp(t, { redis }, (app) => {
+        app.get('/start', async ({ session }: any) => { for (const name of names) session.set(name, start) })
+        app.get('/texts', async ({ session }: any) => Object.fromEntries(names.map((name) => [name, session.get(name) ?? null])))
+      })
+      const strict = await makeApp(t, { redis, schema }, (app) => {
+        app.get('/incr', async ({ session }: any) => await Promise.all(names.map(async (name) => {
+          const before = session.get(name)
+          const outcome = await session.live[name].incr(by).then((sum: number) => ({ sum }), ({ code }: { code: string }) => ({ code }))
+          return [name, { ...outcome, reads: session.get(name) ?? null, live: await session.live[name].get() ?? null, before: before ?? null }]
+        })))
+      })
+      const { cookie } = await free.sessions.issue({ n: 1 })
+      const get = async (app: typeof free, url: string): Promise<any> => (await app.inject({ url, headers: { cookie } })).json()
+      for (start of [undefined, 0, 1, 3, 1.5, 9, -5, 'text', null, [1]]) {
+        for (by of [1, -1, 0.5, 2, 5]) {
+          await free.inject({ url: '/start', headers: { cookie } })
+          const outcomes = await get(strict, '/incr')
+          const stored = await get(free, '/texts')
+          for (const [name, { sum, code, reads, live, before }] of outcomes) {
+            const what = `${name}: ${JSON.stringify(start)} + ${by}`
+            const expected = typeof start === 'number' ? start + by : start === undefined ? by : undefined
+            // No decimal is ever added to an integer, whatever somebody else made of the field.
+            const never = (PROPERTIES as Record<string, TSchema>)[name]?.[Kind] === 'Integer' && !Number.isInteger(by)
+            if (expected !== undefined && fields.fits(name, expected) && !never) {
+              t.strictSame([sum, reads, live, stored[name]], [expected, expected, expected, expected], what)
+            } else {
+              t.match(code, /^SESSION_(?:SCHEMA_MISMATCH|NUMBER_RANGE|NOT_A_NUMBER)$/, what)
+              t.strictSame([stored[name], reads, live], [start ?? null, before, before], `${what}: nothing has changed`)
+            }
+          }
+        }
+      }
+    })
+  }
+})
+
+test('incr says why it refuses', async (t) => {
+  const schema = Type.Object(PROPERTIES, { additionalProperties: false })
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit, browser } = await scripted(t, redis, { schema })
+    const code = async (name: string, by: number): Promise<string> => (await visit((session) => session.live[name].incr(by))).code
+    for (const name of ['unknown', 'text', 'flag', 'list', 'nothing', 'textOrNothing', 'never', 'three', 'even']) t.equal(await code(name, 1), 'SESSION_SCHEMA_MISMATCH', name)
+    t.equal(await code('integer', 0.5), 'SESSION_SCHEMA_MISMATCH')
+    t.equal(browser.jar.size, 0, 'no session came of it')
+    t.equal(await code('positive', -5), 'SESSION_NUMBER_RANGE')
+    t.equal(await code('positive', 0), 'SESSION_NUMBER_RANGE', 'an exclusive bound is out of range itself')
+    t.equal(await code('below', 1.5), 'SESSION_NUMBER_RANGE')
+    t.equal(await code('tens', 15), 'SESSION_NUMBER_RANGE', 'of a multiple, too')
+    t.equal(await code('tens', 4), 'SESSION_SCHEMA_MISMATCH')
+    t.strictSame(await visit(async ({ live }) => [await live.positive.incr(1), await live.below.incr(1.25), await live.tens.incr(10), await live.even.incr(2)]), [1, 1.25, 10, 2])
+  })
+})
+
+test('an incr or update is refused for what the store holds, not for what this request saw before', async (t) => {
+  const schema = Type.Object({ choice: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(10)]), fives: Type.Integer({ multipleOf: 5, maximum: 10 }), whole: Type.Integer(), seats: Type.Integer() })
+  for (const [place, redis] of [['memory', new MemoryStore()], ['Redis', (await sharedRedis()).url]] as const) {
+    await t.test(place, async (t) => {
+      let gate = new Gate()
+      const sell = (seats: number): number => {
+        if (seats === 0) throw new Error('sold out')
+        return seats - 1
+      }
+      const strict = await makeApp(t, { redis, schema }, (app) => {
+        app.get('/late', async ({ session: { live } }: any) => {
+          await gate.pass()
+          return await Promise.allSettled([live.choice.incr(), live.fives.incr(5), live.whole.incr(), live.seats.update(sell)]).then((all: any) => all.map(({ value, reason }: any) => value ?? reason.code ?? reason.message))
+        })
+      })
+      const free = await makeApp(t, { redis }, (app) => {
+        app.get('/set', async ({ session, query }: any) => { for (const [name, text] of Object.entries(query)) session.set(name, JSON.parse(text as string)) })
+      })
+      const { cookie } = await free.sessions.issue({ choice: 'text', fives: 10, whole: 1.5, seats: 0 })
+      const get = async (app: typeof free, url: string): Promise<any> => (await app.inject({ url, headers: { cookie } })).body
+      /** What the operations of a request say that saw the session before, and asks after, another one changed it. */
+      const late = async (change?: string): Promise<string> => {
+        gate = new Gate()
+        const answer = get(strict, '/late')
+        await gate.arrived(1)
+        if (change !== undefined) await get(free, change)
+        gate.open()
+        return await answer
+      }
+      t.equal(await late(), '["SESSION_NOT_A_NUMBER","SESSION_NUMBER_RANGE","SESSION_SCHEMA_MISMATCH","sold out"]', 'nobody was faster')
+      t.equal(await late('/set?choice=1&fives=0&whole=4&seats=7'), '[2,5,5,6]', 'it fits by now')
+      t.equal(await late('/set?choice=2&fives="x"&whole=1.5&seats=0'), '["SESSION_SCHEMA_MISMATCH","SESSION_NOT_A_NUMBER","SESSION_SCHEMA_MISMATCH","sold out"]', 'it does not fit any more')
+    })
+  }
+})
+
+test('parallel increments are exact under a schema, also where all of it has to be checked', async (t) => {
+  const schema = Type.Object({ bounded: Type.Integer({ minimum: 0, exclusiveMaximum: 51 }), fives: Type.Integer({ multipleOf: 5 }) })
+  await onEveryStore(t, async (t, { redis }) => {
+    const app = await makeApp(t, { redis, schema }, (app) => {
+      app.get('/start', async ({ session }: any) => { session.bounded = 0 })
+      app.get('/bounded', async ({ session }: any) => await session.live.bounded.incr().catch(({ code }: { code: string }) => code))
+      app.get('/fives', async ({ session }: any) => await session.live.fives.incr(5))
+      app.get('/', async ({ session }: any) => session.data())
+    })
+    const browser = new Browser(app)
+    await browser.get('/start')
+    const answers = await Promise.all(Array.from({ length: 52 }, async () => (await browser.get('/bounded')).body))
+    t.strictSame(answers.filter((answer) => answer === 'SESSION_NUMBER_RANGE').length, 2)
+    t.strictSame(answers.map(Number).filter((n) => n > 0).sort((a, b) => a - b), Array.from({ length: 50 }, (_, i) => i + 1))
+    await Promise.all(Array.from({ length: 8 }, () => browser.get('/fives')))
+    t.strictSame(await browser.json('/'), { bounded: 50, fives: 40 })
+  })
+})
+
+test('an unsaved change goes before an incr that is checked in full, and is no guess', async (t) => {
+  const schema = Type.Object({ fives: Type.Integer({ multipleOf: 5, maximum: 20 }) })
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis, { schema })
+    await visit((session) => { session.fives = 5 })
+    t.strictSame(await visit(async (session) => { session.fives = 10; return [await session.live.fives.incr(5), session.fives] }), [15, 15])
+    t.match(await visit((session) => { session.fives = 20; return session.live.fives.incr(5) }), { status: 500, code: 'SESSION_NUMBER_RANGE' })
+    t.equal(await visit((session) => session.fives), 15, 'what the handler that failed changed is dropped')
+    t.equal(await visit((session) => { session.clear(); return session.live.fives.incr(5) }), 5)
+    t.equal(await visit((session) => { delete session.fives; return session.live.fives.incr(10) }), 10)
   })
 })
 

@@ -1,8 +1,13 @@
+/* eslint no-prototype-builtins: off -- whether a session has these methods is what is tested here */
 import { test } from 'tap'
-import { inspect } from 'node:util'
+import { deepStrictEqual } from 'node:assert/strict'
+import { Console } from 'node:console'
+import { Writable } from 'node:stream'
+import { format, inspect } from 'node:util'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { makeApp, onEveryStore } from '../support/app.js'
 import { Browser } from '../support/browser.js'
+import { startRedis } from '../support/redis-process.js'
 
 /** What a test does with the session of one request; its result is the answer. */
 type Step = (session: any, request: FastifyRequest) => unknown
@@ -104,6 +109,36 @@ test('names of the session itself throw when assigned or deleted, and say what t
   t.equal(await visit((session) => session.live['@digest'].str), '', 'metadata are not readable as data')
 })
 
+test('a key that is no string is refused wherever one is asked for, and nothing has changed', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    await visit((session) => { session.cart = [1]; session.set('5', 'five'); session.set('undefined', 'u') })
+    const data = await visit((session) => session.data())
+    const before = await visit((session) => session.id)
+    for (const key of [5, undefined, null, Symbol('s'), {}, ['cart'], true]) {
+      for (const step of [
+        (session: any) => session.get(key), (session: any) => session.has(key), (session: any) => session.set(key, 1), (session: any) => session.set(key, undefined), (session: any) => session.regenerate(['cart', key])
+      ]) {
+        t.match(await visit(step), { status: 500, code: 'SESSION_NAME_INVALID', message: /a name is a string; pass one, such as 'cart'/ })
+      }
+    }
+    for (const keys of ['cart', 5, new Set(['cart']), { cart: true }]) {
+      t.match(await visit((session) => session.regenerate(keys)), { status: 500, code: 'SESSION_NAME_INVALID', message: /names are passed as an array of strings, such as \['cart'\]/ })
+    }
+    t.strictSame(await visit((session) => session.data()), data)
+    t.equal(await visit((session) => session.id), before, 'not regenerated')
+    t.equal(await visit((session) => session[5]), 'five', 'as a property, JavaScript makes it a string')
+    for (const none of [[], [undefined], [null]]) {
+      await visit((session) => { session.cart = [2] })
+      await visit((session) => session.regenerate(...none))
+      t.strictSame(await visit((session) => session.data()), {}, 'no keys: nothing is carried over')
+    }
+    await visit((session) => { session.cart = [3] })
+    await visit((session) => session.regenerate(['cart', '@digest', 'absent']))
+    t.strictSame(await visit((session) => session.data()), { cart: [3] })
+  })
+})
+
 test('what JSON cannot carry is refused where it is written, and nothing is stored', async (t) => {
   await onEveryStore(t, async (t, { redis, name }) => {
     const { visit, browser } = await scripted(t, redis)
@@ -181,21 +216,172 @@ test('a schema types fields where they are written and hides what does not fit',
   })
 })
 
-test('looking at a session, logging it or printing it never throws and never shows a secret', async (t) => {
+/** What somebody who looks for errors may print. */
+const PRINTS: Record<string, (session: any) => string> = {
+  'console.log': (session) => printedBy((console) => { console.log(session) }),
+  'console.log %o': (session) => printedBy((console) => { console.log('%o', session) }),
+  'console.log within': (session) => printedBy((console) => { console.log({ request: [{ session }] }) }),
+  'console.dir': (session) => printedBy((console) => { console.dir(session) }),
+  'console.dir of all': (session) => printedBy((console) => { console.dir(session, { showHidden: true, depth: null }) }),
+  inspect: (session) => inspect(session),
+  'inspect showProxy': (session) => inspect(session, { showProxy: true, depth: null }),
+  'inspect everything': (session) => inspect({ session }, { showProxy: true, showHidden: true, getters: true, depth: null }),
+  'inspect without the object\'s own way': (session) => inspect(session, { customInspect: false, showHidden: true, getters: true, depth: null }),
+  'inspect flat': (session) => inspect({ session }, { depth: 0 }),
+  'by its own way, called on something else': (session) => session[inspect.custom].call(undefined, 2, {}),
+  '%O': (session) => format('%O', session),
+  '%s': (session) => format('%s', session),
+  '%d': (session) => format('%d', session),
+  String,
+  template: (session) => `${session}`,
+  concatenation: (session) => 'session: ' + session,
+  toString: (session: any) => session.toString(),
+  toLocaleString: (session: any) => session.toLocaleString(),
+  'Object.prototype.toString': (session) => Object.prototype.toString.call(session)
+}
+/** Those that show the data. */
+const SHOWING = ['console.log', 'console.log %o', 'inspect', 'inspect showProxy', 'inspect everything', 'by its own way, called on something else', '%O']
+
+function printedBy (print: (console: Console) => void): string {
+  let printed = ''
+  print(new Console(new Writable({ write (chunk, _encoding, done) { printed += chunk; done() } })))
+  return printed
+}
+
+const printAll = (session: any): Record<string, string> => Object.fromEntries(Object.entries(PRINTS).map(([how, print]) => [how, print(session)]))
+
+test('printing a session never throws and never shows a secret, whatever state it is in', async (t) => {
   const lines: any[] = []
-  const { visit, browser } = await scripted(t, 'memory:', { lines })
-  await visit((session, request) => {
-    session.user = 'andrew'
-    request.log.info({ session }, 'here it is')
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const states: Record<string, Record<string, string>> = {}
+  const unloaded: unknown[] = []
+  const app = await makeApp(t, { redis: redis.url, timeout: 500, lines }, (app) => {
+    app.get('/', async ({ session, log }: any) => {
+      states['new'] = printAll(session)
+      session.user = 'andrew'
+      states['changed'] = printAll(session)
+      log.info({ session }, 'here it is')
+    })
+    app.get('/loaded', async ({ session }: any) => { states['loaded'] = printAll(session) })
+    app.get('/odd', async ({ session }: any) => {
+      for (const name of ['toString', 'valueOf', 'toLocaleString', 'constructor', 'inspect']) session.set(name, null)
+      const { toString: _, toLocaleString: __, ...others } = PRINTS
+      for (const [how, print] of Object.entries(others)) t.type(print(session), 'string', `${how} of a session whose data are called like that`)
+      session.clear()
+      session.user = 'andrew'
+    })
+    app.get('/ended', async ({ session }: any) => {
+      await session.destroy()
+      states['ended'] = printAll(session)
+    })
+    app.get('/disabled', { config: { session: false } }, async ({ session }: any) => { states['disabled'] = printAll(session) })
+    app.get('/degraded', { config: { session: { onStoreError: 'anonymous' } } }, async ({ session }: any) => { states['degraded'] = printAll(session) })
+    app.addHook('onResponse', async ({ session, url }: any) => { if (url === '/loaded') states['sealed'] = printAll(session) })
+    app.addHook('onError', async ({ session, log }: any, _, error: any) => {
+      if (error.code !== 'SESSION_STORE_UNAVAILABLE') return
+      states['not loaded'] = printAll(session)
+      log.error({ session }, 'what happened')
+      for (const look of [() => session.user, () => session.hasOwnProperty('user'), () => Object.keys(session), () => ({ ...session }), () => JSON.stringify(session)]) {
+        try { unloaded.push(look()) } catch (error) { unloaded.push((error as { code: string }).code) }
+      }
+    })
   })
-  const printed = await visit((session) => [inspect(session), String(session), `${session}`, Object.prototype.toString.call(session)])
-  t.match(printed[0], /^Session \{ id: '.{22}', isNew: false, user: 'andrew' \}$/)
-  t.strictSame(printed.slice(1), ['[object Session]', '[object Session]', '[object Session]'])
+  const browser = new Browser(app)
+  await browser.get('/')
   const secret = browser.token!.split('.')[1]!
+  const stale = browser.clone()
+  for (const url of ['/loaded', '/odd', '/disabled', '/ended']) t.equal((await browser.get(url)).statusCode, 200, url)
+  await redis.stop()
+  t.equal((await stale.get('/degraded')).statusCode, 200)
+  t.equal((await stale.get('/')).statusCode, 503)
+
+  t.strictSame(Object.keys(states).sort(), ['changed', 'degraded', 'disabled', 'ended', 'loaded', 'new', 'not loaded', 'sealed'])
+  for (const [state, prints] of Object.entries(states)) {
+    for (const [how, printed] of Object.entries(prints)) {
+      t.type(printed, 'string', `${state}, ${how}`)
+      t.notMatch(printed, secret, `${state}, ${how}`)
+      t.equal(SHOWING.includes(how) && /user: 'andrew'/.test(printed), SHOWING.includes(how) && ['changed', 'loaded', 'sealed'].includes(state), `${state}, ${how}: shows the data there are`)
+    }
+  }
+  t.match(states['loaded']?.['inspect'], /^Session \{ id: '.{22}', isNew: false, user: 'andrew' \}$/)
+  t.equal(states['not loaded']?.['inspect'], 'Session { <not loaded> }')
+  for (const how of ['String', 'template']) t.strictSame(new Set(Object.values(states).map((prints) => prints[how])), new Set(['[object Session]']), how)
+  t.strictSame(unloaded, Array(5).fill('SESSION_STORE_UNAVAILABLE'), 'looking at data that nobody has throws as ever')
   t.notMatch(JSON.stringify(lines), secret)
   t.match(lines.find(({ msg }) => msg === 'here it is'), { session: { user: 'andrew' } })
-  t.match(await visit((session) => Reflect.setPrototypeOf(session, null)), false)
-  t.match(await visit((session) => Reflect.preventExtensions(session)), false)
+  t.ok(lines.some(({ msg }) => msg === 'what happened'))
+})
+
+/** What the clone functions of lodash do, in short: by tag, then key by key. */
+function clone (value: any, deep: boolean): any {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((item) => deep ? clone(item, deep) : item)
+  const tag = Symbol.toStringTag in value ? String(value[Symbol.toStringTag]) : Object.prototype.toString.call(value)
+  if (tag !== '[object Object]') return {}
+  const copy = typeof value.constructor === 'function' ? Object.create(Object.getPrototypeOf(value)) : {}
+  for (const key of Object.keys(value)) copy[key] = deep ? clone(value[key], deep) : value[key]
+  return copy
+}
+
+/** What others do: by the constructor and `for in`. */
+function cloneByLoop (value: any): any {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(cloneByLoop)
+  const copy: any = value.constructor !== Object && typeof value.constructor === 'function' ? new value.constructor() : {}
+  for (const key in value) if (Object.prototype.hasOwnProperty.call(value, key)) copy[key] = cloneByLoop(value[key])
+  return copy
+}
+
+test('a copy of a session is its data, however it is made', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    const data = { user: { name: 'ann', roles: ['a', { of: 'b' }] }, n: 0, nothing: null }
+    await visit((session) => { Object.assign(session, data) })
+    await visit((session) => {
+      for (const [how, copy] of Object.entries({
+        clone: clone(session, false),
+        cloneDeep: clone(session, true),
+        'a loop': cloneByLoop(session),
+        spread: { ...session },
+        assign: Object.assign({}, session),
+        entries: Object.fromEntries(Object.entries(session)),
+        JSON: JSON.parse(JSON.stringify(session)),
+        data: session.data()
+      })) {
+        t.strictSame(copy, data, how)
+        t.equal(Object.getPrototypeOf(copy), Object.prototype, `${how}: a plain object`)
+      }
+      t.equal(clone(session, false).user, session.user)
+      t.not(clone(session, true).user, session.user)
+      t.doesNotThrow(() => { deepStrictEqual(session, data) }, 'it equals its data')
+      t.throws(() => structuredClone(session), { name: 'DataCloneError' }, 'which takes no proxy')
+    })
+    t.strictSame(await visit((session) => session.data()), data, 'nothing has changed')
+  })
+})
+
+test('a session can do what every object can, as far as its data have no such name', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const { visit } = await scripted(t, redis)
+    const names = ['hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'toLocaleString', 'toString', 'valueOf']
+    t.strictSame(await visit((session) => {
+      session.user = 'ann'
+      return [
+        session.hasOwnProperty('user'), session.hasOwnProperty('absent'), session.hasOwnProperty('save'), session.hasOwnProperty('toString'), session.propertyIsEnumerable('user'), session.propertyIsEnumerable('toString'),
+        session.isPrototypeOf({}), session.isPrototypeOf(Object.create(session)), session.valueOf() === session, session.toString(), session.toLocaleString()
+      ]
+    }), [true, false, false, false, true, false, false, true, true, '[object Object]', '[object Object]'])
+    t.strictSame(await visit((session) => [names.some((name) => name in session), names.some((name) => session.has(name)), Object.keys(session), names.map((name) => session.get(name) ?? null), JSON.stringify(session)]),
+      [false, false, ['user'], names.map(() => null), '{"user":"ann"}'], 'none of it is data')
+    await visit((session) => { for (const name of names) session[name] = name === 'valueOf' ? null : `my ${name}` })
+    t.strictSame(await visit((session) => names.map((name) => String(session[name]))), ['my hasOwnProperty', 'my isPrototypeOf', 'my propertyIsEnumerable', 'my toLocaleString', 'my toString', 'null'], 'data win')
+    t.strictSame(await visit((session) => [`${session}`, Object.keys(session).length, 'toString' in session]), ['[object Session]', 7, true])
+    t.strictSame(await visit((session) => { for (const name of names) delete session[name]; return [names.map((name) => typeof session[name]), Object.keys(session)] }), [names.map(() => 'function'), ['user']])
+    t.strictSame(await visit((session) => ['constructor', '__proto__', 'then', '__defineGetter__', 'inspect'].map((name) => session[name] ?? null)), [null, null, null, null, null], 'nothing else is inherited')
+    t.match(await visit((session) => Reflect.setPrototypeOf(session, null)), false)
+    t.match(await visit((session) => Reflect.preventExtensions(session)), false)
+  })
 })
 
 test('request.session = null ends the session, and nothing else can be assigned', async (t) => {

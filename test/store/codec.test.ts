@@ -1,4 +1,5 @@
 import { deepEqual, equal } from 'node:assert/strict'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { test } from 'tap'
 import { decode, decodeJson, encode } from '../../src/store/codec.js'
@@ -152,12 +153,74 @@ const REFUSED: Array<[string, unknown]> = [
   ['a boxed BigInt', Object(1n)],
   ['a boxed symbol', Object(Symbol('s'))],
   ['a boxed NaN', [Object(Number.NaN)]],
-  ['an invalid date', new Date(Number.NaN)]
+  ['an invalid date', new Date(Number.NaN)],
+  ['Headers', new Headers({ a: 'b' })],
+  ['URLSearchParams', new URLSearchParams('a=b')],
+  ['FormData', new FormData()],
+  ['a Blob', new Blob(['b'])],
+  ['a Response', new Response('b')],
+  ['an AbortController', new AbortController()],
+  ['a DOMException', new DOMException('e')],
+  ['a WeakRef', new WeakRef({})],
+  ['a formatter', new Intl.NumberFormat()],
+  ['Math', Math],
+  ['an iterator of an array', [1].values()],
+  ['an iterator of a Map', new Map([['a', 1]]).entries()],
+  ['a generator', (function * () { yield 1 })()],
+  ['an asynchronous generator', (async function * () { yield 1 })()],
+  ['an empty argument list', (function () { return arguments })()],
+  ['an instance without fields', new (class Cart {})()],
+  ['an instance with private fields', new (class Cart { #items = [1]; get items () { return this.#items } })()],
+  ['an object that inherits what it has', Object.create({ a: 1 })],
+  ['a Map with fields', Object.assign(new Map([['a', 1]]), { b: 2 })],
+  ['an error with fields', Object.assign(new Error('e'), { code: 'E' })],
+  ['a Map behind a proxy', new Proxy(new Map([['a', 1]]), {})],
+  ['Headers behind a proxy', new Proxy(new Headers({ a: 'b' }), {})],
+  ['an instance behind a proxy', new Proxy(new (class Cart { #items = 1; get items () { return this.#items } })(), {})],
+  ['a Map of another realm', runInNewContext('new Map([["a", 1]])')],
+  ['an iterator of another realm', runInNewContext('[1].values()')],
+  ['an instance of another realm', runInNewContext('new (class Cart {})')],
+  ['Headers deep inside', { a: [{ b: new Headers() }] }],
+  ['an iterator in an array', [[1].values()]],
+  ['an object whose toJSON gives a Date, which nobody asks for its own', { toJSON: () => new Date(0) }],
+  ['an object whose toJSON gives Headers', { a: { toJSON: () => new Headers() } }],
+  ['a Map that knows its JSON', Object.assign(new Map(), { toJSON: () => [] })]
 ]
 
 test('what JSON would drop or change is refused, and named', async (t) => {
   for (const [what, value] of REFUSED) {
     t.throws(() => encode('the-field', value, DEPTH), { code: 'SESSION_VALUE_INVALID', statusCode: 500, message: /"the-field"/ }, what)
+  }
+})
+
+test('a refusal says of what class the value is', async (t) => {
+  for (const [kind, value] of [
+    ['Headers', new Headers()], ['Array Iterator', [1].values()], ['Cart', new (class Cart {})()], ['Map', new Map()], ['Object', new (class { static override = 1 })()], ['Uint8Array', Buffer.from('b')],
+    ['Object', new (class { static name = Symbol('s') })()]
+  ] as Array<[string, unknown]>) {
+    t.throws(() => encode('f', value, DEPTH), { message: new RegExp(`of type ${kind}; store plain arrays and objects`) })
+  }
+})
+
+test('what has all its content in fields is stored as a plain object, wherever it comes from', async (t) => {
+  class Item { id = 7; note: string | undefined = undefined; get name (): string { return 'not a field' } }
+  class Query { declare a?: string }
+  Object.setPrototypeOf(Query.prototype, null)
+  for (const [what, value, text] of [
+    ['an instance', new Item(), '{"id":7}'],
+    ['an instance whose only field is not set', new (class { a?: string = undefined })(), '{}'],
+    ['instances in an array', [new Item(), new Item()], '[{"id":7},{"id":7}]'],
+    ['an object without a prototype', Object.create(null), '{}'],
+    ['an empty object as query string parsers make it', new Query(), '{}'],
+    ['an object of another realm', runInNewContext('({ a: { b: 1 }, c: {} })'), '{"a":{"b":1},"c":{}}'],
+    ['an array of another realm', runInNewContext('[[], {}]'), '[[],{}]'],
+    ['an object without a prototype of another realm', runInNewContext('Object.create(null)'), '{}'],
+    ['an object behind a proxy', new Proxy({ a: new Proxy({}, {}) }, {}), '{"a":{}}'],
+    ['a frozen object', Object.freeze({}), '{}'],
+    ['the arguments of a function', (function (..._: number[]) { return arguments })(1, 2), '{"0":1,"1":2}']
+  ] as Array<[string, unknown, string]>) {
+    t.equal(encode('f', value, DEPTH), text, what)
+    t.equal(JSON.stringify(value), text, `${what}: as JSON has it`)
   }
 })
 
@@ -181,6 +244,29 @@ test('objects that know their JSON are encoded by it', async (t) => {
   t.equal(encode('f', { at: new Date(0), all: [new Date(0)] }, DEPTH), '{"at":"1970-01-01T00:00:00.000Z","all":["1970-01-01T00:00:00.000Z"]}')
   t.equal(encode('f', new URL('http://localhost/'), DEPTH), '"http://localhost/"')
   t.equal(encode('f', { toJSON: () => ({ a: [1] }) }, DEPTH), '{"a":[1]}')
+  const money = new (class Money { amount = 5; toJSON () { return this } })()
+  const asked: string[] = []
+  const curious = { toJSON (key: string) { asked.push(key); return key } }
+  for (const [value, text] of [
+    [money, '{"amount":5}'],
+    [{ a: 1, toJSON () { return this } }, '{"a":1}'],
+    [{ toJSON () { return this } }, '{}'],
+    [{ price: money, prices: [money, money] }, '{"price":{"amount":5},"prices":[{"amount":5},{"amount":5}]}'],
+    [{ toJSON: () => ({ b: 1, toJSON: undefined }) }, '{"b":1}'],
+    [{ a: { toJSON: () => money } }, '{"a":{"amount":5}}'],
+    [{ a: curious, b: [curious] }, '{"a":"a","b":["0"]}'],
+    [{ a: { toJSON: () => 5 }, b: { toJSON: () => null } }, '{"a":5,"b":null}']
+  ] as Array<[unknown, string]>) {
+    t.equal(encode('f', value, DEPTH), text)
+    t.equal(JSON.stringify(value), text, 'as JSON has it')
+  }
+  t.strictSame(asked.slice(0, 2), ['a', '0'], 'toJSON is told the key')
+  t.throws(() => encode('f', { other () {}, toJSON () { return this } }, DEPTH), { code: 'SESSION_VALUE_INVALID', message: /function/ })
+  t.equal(encode('f', { toJSON: () => [[1]] }, 2), '[[1]]', 'what stands for an object is as deep as it is itself')
+  const endless = { toJSON: () => ({ again: endless }) }
+  t.throws(() => encode('f', endless, DEPTH), { code: 'SESSION_VALUE_TOO_DEEP' })
+  const cycle: object = { toJSON: () => cycle, inner: { get outer (): object { return cycle } } }
+  t.throws(() => encode('f', cycle, DEPTH), { code: 'SESSION_VALUE_INVALID' })
 })
 
 test('the same object twice is no cycle', async (t) => {
