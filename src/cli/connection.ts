@@ -104,7 +104,8 @@ export function missingRight (message: string): { what: 'command', name: string 
   if (!message.includes('NOPERM')) return undefined
   const name = /run the '([\w|-]+)'/.exec(message)?.[1]
   if (name !== undefined) return { what: 'command', name }
-  return { what: message.includes('channel') ? 'channel' : 'key' }
+  const what = /\b(key|channel)s?\b/.exec(message)?.[1] as 'key' | 'channel' | undefined
+  return what && { what }
 }
 
 /** The command that an error of Redis says does not exist: renamed, switched off, or of another version. */

@@ -3,6 +3,7 @@ import { test } from 'tap'
 import { shownAddress } from '../../src/cli/address.js'
 import { commands, explain } from '../../src/cli/command-line.js'
 import { CommandError } from '../../src/cli/command.js'
+import { refusal } from '../../src/cli/connection.js'
 import { readFlags } from '../../src/cli/flags.js'
 import { bytes, columns, counted, moment, printable, printableLines, quoted, span } from '../../src/cli/output.js'
 import { newId } from '../../src/cookie/token.js'
@@ -140,6 +141,23 @@ test('what of an address is shown', async (t) => {
     ['redis+cluster://u:p@a:1,b:2', 'redis+cluster://a:1,b:2'], ['rediss+sentinel://u:p@a,b/name', 'rediss+sentinel://a,b/name'], ['redis://h/a/b', 'redis://h'], ['redis+unix:///run/redis.sock', 'redis+unix:///run/redis.sock'],
     ['unix://:pw@/run/redis.sock?db=1', 'unix:///run/redis.sock'], ['redis://u:1/p@h', undefined], ['redis://u:1?p@h', undefined], ['redis://u:1#p@h', undefined], ['redis://', undefined], ['localhost', undefined], ['', undefined], ['redis://a b', undefined]
   ] as const) t.equal(shownAddress(url), shown, url)
+})
+
+test('what Redis refuses is said in words, whatever its version', async (t) => {
+  for (const [message, said] of [
+    ["NOPERM User sessions has no permissions to run the 'memory|usage' command", 'this user may not run memory usage'],
+    ["NOPERM this user has no permissions to run the 'hkeys' command or its subcommand", 'this user may not run hkeys'],
+    ['NOPERM No permissions to access a key', 'this user may not use this key'],
+    ['NOPERM this user has no permissions to access one of the keys used as arguments', 'this user may not use this key'],
+    ['NOPERM No permissions to access a channel', 'this user may not use this channel'],
+    ['NOPERM this user has no permissions to access one of the channels used as arguments', 'this user may not use this channel'],
+    ['NOPERM something of a later version', 'Redis answered NOPERM'],
+    ["ERR unknown command 'HSET', with args beginning with: 'hunter2'", 'this Redis has no command hset'],
+    ['ERR unknown command `hset`, with args beginning with: `hunter2`', 'this Redis has no command hset'],
+    ["ERR unknown subcommand 'USAGE'. Try MEMORY HELP.", 'this Redis has no command usage'],
+    ['OOM command not allowed when used memory > \'maxmemory\'.', 'Redis answered OOM'],
+    ['hunter2', 'Redis answered an error']
+  ] as const) t.equal(refusal(new Error(message)), said)
 })
 
 test('an error that nobody foresaw is one line, and so is one that nobody caught', async (t) => {
