@@ -186,7 +186,7 @@ export const OptionsSchema = Type.Object({
     default: 100,
     minimum: 1,
     maximum: 1000,
-    description: 'How many fields a session may have. Up to 124 keep Redis\' compact encoding.'
+    description: 'How many fields a session may have. Up to about 500 keep Redis\' compact encoding.'
   }),
   maxFieldSize: Type.Integer({
     env: 'SESSION_MAX_FIELD_SIZE',

@@ -1,7 +1,12 @@
 /** The connection of a command to the Redis of the sessions. */
-import type { Cluster, Redis } from 'ioredis'
+import { Type } from '@sinclair/typebox'
+import { Cluster, type Redis } from 'ioredis'
+import { readEnvironment } from '../environment.js'
+import { OptionsSchema } from '../options.js'
 import { connectAlone } from '../store/connect.js'
 import { RedisStore } from '../store/redis.js'
+import { redisCode } from '../store/redis-health.js'
+import { shownAddress } from './address.js'
 import { CommandError } from './command.js'
 
 /** Milliseconds that one step may take: longer than an app would wait, because nobody's request hangs on it. */
@@ -16,16 +21,29 @@ export interface Connection {
   where: string
 }
 
-/** Where the sessions are, from flags and environment; a variable that is empty counts as not set. */
+/** The options that say where sessions are: what is wrong with the variables of others is of no concern here. */
+const PlaceSchema = Type.Pick(OptionsSchema, ['redis', 'prefix'])
+
+/**
+ * Where the sessions are, from flags and environment, as an app would read it; a variable that is empty counts as not set.
+ *
+ * @throws OptionError (`SESSION_OPTION_INVALID`)
+ */
 export function place (flags: { redis?: string | undefined, prefix?: string | undefined }, env: NodeJS.ProcessEnv): { url: string, prefix: string, where: string } {
-  const url = flags.redis ?? (env['SESSION_REDIS'] || 'redis://localhost:6379')
-  return { url, prefix: flags.prefix ?? (env['SESSION_REDIS_PREFIX'] || 'session:'), where: describe(url) }
+  const variables = readEnvironment(PlaceSchema, env, []) as { redis?: string, prefix?: string }
+  const url = flags.redis ?? variables.redis ?? 'redis://localhost:6379'
+  return {
+    url,
+    prefix: flags.prefix ?? variables.prefix ?? 'session:',
+    where: shownAddress(url) ?? (flags.redis === undefined ? 'SESSION_REDIS' : '--redis')
+  }
 }
 
 /**
  * Connects, does the work, and closes the connection whatever comes of it.
  *
- * @throws CommandError where Redis cannot be reached or does not answer, in words that name its address but no password
+ * @throws CommandError where Redis cannot be reached or does not answer, or is only a part of a Cluster, in words that name
+ *   its address but no password
  */
 export async function withRedis<T> (flags: Parameters<typeof place>[0], env: NodeJS.ProcessEnv, work: (connection: Connection) => Promise<T>): Promise<T> {
   const { url, prefix, where } = place(flags, env)
@@ -33,33 +51,64 @@ export async function withRedis<T> (flags: Parameters<typeof place>[0], env: Nod
   let client: Redis | Cluster | undefined
   try {
     client = await connectAlone(url, TIMEOUT, prefix)
+    await assertWhole(client, where)
     return await work({ client, store: new RedisStore(client, { prefix, timeout: TIMEOUT }), prefix, where })
   } catch (error) {
-    throw explained(error as Error & { code?: string }, where)
+    const known = inWords(error)
+    throw known === undefined ? error : new CommandError(`${where}: ${known}`)
   } finally {
     client?.disconnect()
   }
 }
 
-/** An error of the plugin, of ioredis or of Redis in words for the command line; any other as it is. */
-function explained (error: Error & { code?: string }, where: string): Error {
-  if (error.code === 'SESSION_OPTION_INVALID') {
+/** One node of a Cluster has a part of the sessions: what it would list, count or end is not all there is. */
+async function assertWhole (client: Redis | Cluster, where: string): Promise<void> {
+  if (client instanceof Cluster) return
+  const may = async (answer: Promise<unknown>): Promise<string> => String(await answer.catch(() => ''))
+  if (!/^cluster_enabled:1/m.test(await may(client.info('cluster')))) return
+  if (/^cluster_size:1\r?$/m.test(await may(client.cluster('INFO')))) return
+  throw new CommandError(`${where}: this is one node of a Cluster and has only a part of the sessions; write ${where.replace(/^redis(s?):\/\/([^/]*).*$/s, 'redis$1+cluster://$2')}`)
+}
+
+/**
+ * An error of the plugin, of ioredis or of Redis in words for the command line.
+ *
+ * @returns `undefined` for what nobody foresaw, and for what is in such words already
+ */
+export function inWords (error: unknown): string | undefined {
+  if (!(error instanceof Error) || error instanceof CommandError) return undefined
+  switch ((error as NodeJS.ErrnoException).code) {
     // What an app could do about it besides is no help here.
-    return new CommandError(error.message.replace(/^fastify-live-session: redis \(SESSION_REDIS\)/, where).replace(/\. Start it.*$/s, ''))
+    case 'SESSION_OPTION_INVALID': return error.message.replace(/^fastify-live-session: (?:redis \(SESSION_REDIS\): )?/, '').replace(/\. Start it.*$/s, '')
+    case 'SESSION_STORE_UNAVAILABLE': return /\((.*)\)/.exec(error.message)?.[1] ?? error.message
+    case 'SESSION_RECORD_INVALID': return error.message
   }
-  if (error.code === 'SESSION_STORE_UNAVAILABLE') return new CommandError(`${where}: ${error.message}`)
-  if (error.name === 'ReplyError') return new CommandError(`${where}: ${refusal(error)}`)
-  if (/^(?:Connection is closed|Stream isn't writeable|Socket timeout|None of startup nodes)/.test(error.message)) return new CommandError(`${where}: the connection broke`)
-  return error
+  if (error.name === 'ReplyError') return refusal(error)
+  if (error.name === 'MaxRetriesPerRequestError' || /^(?:Connection is closed|Stream isn't writeable|Socket timeout|None of startup nodes)/.test(error.message)) return 'the connection broke'
+  const { code, syscall } = error as NodeJS.ErrnoException
+  return syscall === undefined ? undefined : `the connection broke (${code})`
 }
 
-/** What Redis said, as far as it holds no data. */
+/** What Redis said, as far as it holds no data: its errors may repeat what they were asked. */
 export function refusal (error: Error): string {
-  const missing = /permissions to run the '([^']+)' command/.exec(error.message)?.[1]
-  return missing === undefined ? `Redis answered ${/^[A-Z]+/.exec(error.message)?.[0] ?? 'an error'}` : `this user may not run ${missing.replace('|', ' ')}`
+  const { message } = error
+  const missing = missingRight(message)
+  if (missing !== undefined) return `this user may not ${missing.what === 'command' ? `run ${missing.name.replace('|', ' ')}` : `use this ${missing.what}`}`
+  const unknown = unknownCommand(message)
+  if (unknown !== undefined) return `this Redis has no command ${unknown}`
+  return `Redis answered ${redisCode(error) ?? 'an error'}`
 }
 
-/** Names Redis without the user name and password that a URL may hold. */
-function describe (url: string): string {
-  return url.replace(/^([\w+]+:\/\/)?.*@/s, '$1')
+/** The right that an error of Redis says is missing; the words have changed since 6.2. */
+export function missingRight (message: string): { what: 'command', name: string } | { what: 'key' | 'channel' } | undefined {
+  if (!message.includes('NOPERM')) return undefined
+  const name = /run the '([\w|-]+)'/.exec(message)?.[1]
+  if (name !== undefined) return { what: 'command', name }
+  const what = /\b(key|channel)s?\b/.exec(message)?.[1] as 'key' | 'channel' | undefined
+  return what && { what }
+}
+
+/** The command that an error of Redis says does not exist: renamed, switched off, or of another version. */
+export function unknownCommand (message: string): string | undefined {
+  return /\bunknown (?:sub)?command\b[^`'"]*[`'"]?([\w-]*)/i.exec(message)?.[1]?.toLowerCase()
 }

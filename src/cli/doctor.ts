@@ -1,13 +1,15 @@
 /** `fastify-live-session doctor`: runs the checks and reports. */
-import type { Command, Context, ExitCode } from './command.js'
+import { CommandError, type Command, type Context, type ExitCode } from './command.js'
 import { place, withRedis } from './connection.js'
-import { checkOptions, checkRedis, type Check } from './checks.js'
+import type { Check } from './check.js'
+import { checkOptions, checkRedis } from './checks.js'
 import { readFlags, REDIS_FLAGS, REDIS_HELP } from './flags.js'
+import { counted } from './output.js'
 
 export const doctor: Command = {
   summary: 'check the settings, and whether the Redis suits sessions',
-  help: `Checks the SESSION_* variables, and whether the Redis is one to keep sessions in: version, eviction, persistence,
-the rights of its user, keys without an expiry, the clock.
+  help: `Checks the SESSION_* variables, and whether the Redis is one to keep sessions in: product and version, eviction,
+persistence, the clock, every command and right that sessions use, keys without an expiry.
 
 Usage: fastify-live-session doctor [flags]
 
@@ -15,8 +17,8 @@ ${REDIS_HELP}
   --json             as JSON: {"ok": …, "checks": [{"name", "result": "ok" | "warning" | "problem", "detail"}]}
   -h, --help         this text
 
-For the rights it writes one record of its own, which it removes again; everything else only reads. Values of
-sessions are not read, and secrets not shown. Ends with 3 where something has to be corrected; warnings end with 0.`,
+To see what works it writes records of its own, which it removes again; everything else only reads. Values of sessions are
+not shown, nor are secrets. Ends with 3 where something has to be corrected; warnings end with 0.`,
   run
 }
 
@@ -48,14 +50,11 @@ async function examine (flags: Parameters<typeof place>[0], context: Context, re
       await checkRedis(connection, context, report)
     })
   } catch (error) {
-    report({ name: 'Redis', result: 'problem', detail: (error as Error).message })
+    if (!(error instanceof CommandError)) throw error
+    report({ name: 'Redis', result: 'problem', detail: error.message })
   }
 }
 
 function capital (text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
-}
-
-function counted (count: number, what: string): string {
-  return `${count === 0 ? 'no' : count} ${what}${count === 1 ? '' : 's'}`
 }

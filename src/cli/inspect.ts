@@ -6,6 +6,7 @@ import type { Command, Context, ExitCode } from './command.js'
 import { withRedis } from './connection.js'
 import { readFlags, readId, REDIS_FLAGS, REDIS_HELP } from './flags.js'
 import { bytes, columns, isoMoment, moment, printable, span } from './output.js'
+import { kindOf } from './scan.js'
 
 export const inspect: Command = {
   summary: 'show one session',
@@ -23,12 +24,14 @@ What proves that a browser owns the session is never shown, not even its digest.
 }
 
 async function run (args: string[], context: Context): Promise<ExitCode | undefined> {
-  const { values, positionals } = readFlags('inspect', args, { ...REDIS_FLAGS, values: { type: 'boolean' } }, [1, 1])
+  const { values, positionals } = readFlags('inspect', args, { values: { type: 'boolean' }, ...REDIS_FLAGS }, [1, 1])
   const id = readId('inspect', positionals[0]!)
   return await withRedis(values, context.env, async ({ store, where }) => {
     const record = await store.inspect(id)
-    if (record === undefined) {
-      context.print(values.json === true ? 'null' : `There is no session ${id} at ${where}.`)
+    const kind = record === undefined ? 'remainder' : kindOf(Object.keys(record.fields))
+    if (record === undefined || kind !== 'session') {
+      const none = `There is no session ${id} at ${where}${kind === 'foreign' ? ': its key holds a hash without an owner' : ''}.`
+      context.print(values.json === true ? 'null' : none)
       return 3
     }
     const described = describe(id, record, values.values === true)

@@ -4,7 +4,7 @@ import { withRedis, type Connection } from './connection.js'
 import { readFlags, REDIS_FLAGS, REDIS_HELP, wholeNumber } from './flags.js'
 import { columns, isoMoment, moment, printable, span } from './output.js'
 import { scanRecords, type Outline } from './scan.js'
-import { userIndex, userKeys } from './users.js'
+import { findUser, userIndex, userKeys } from './users.js'
 
 const DEFAULT_LIMIT = 100
 
@@ -15,7 +15,8 @@ export const list: Command = {
 Usage: fastify-live-session list [flags]
 
   --user <user>      only those of this user, as the option userField says it; the one used last first.
-                     A number is looked for as a number and as text.
+                     A number is looked for as a number and as text; #… is the user whose list Redis has under a key
+                     that ends like that.
   --limit <number>   stop after so many; 0: list all (default ${DEFAULT_LIMIT})
 ${REDIS_HELP}
   --json             one JSON object per line: id, createdAt, lastAccessedAt, expiresIn (seconds), idleTimeout
@@ -27,10 +28,10 @@ Redis is asked in small steps (SCAN), which hold up nobody. Sessions that begin 
 }
 
 async function run (args: string[], context: Context): Promise<undefined> {
-  const { values } = readFlags('list', args, { ...REDIS_FLAGS, limit: { type: 'string' }, user: { type: 'string' } })
+  const { values } = readFlags('list', args, { user: { type: 'string' }, limit: { type: 'string' }, ...REDIS_FLAGS })
   const limit = wholeNumber('list', '--limit', values.limit, DEFAULT_LIMIT) || Infinity
   if (values.user !== undefined) {
-    const keys = userKeys('list', values.user)
+    const keys = userKeys(values.user)
     await withRedis(values, context.env, async (connection) => { await listUser(connection, keys, limit, values.json === true, context) })
     return undefined
   }
@@ -41,7 +42,7 @@ async function run (args: string[], context: Context): Promise<undefined> {
     for await (const outlines of scanRecords(connection, context)) {
       progress('')
       for (const one of outlines) {
-        if (!one.genuine) continue
+        if (one.kind !== 'session') continue
         if (++count > limit) {
           if (values.json !== true) print('… and more; --limit 0 lists all')
           return
@@ -54,9 +55,12 @@ async function run (args: string[], context: Context): Promise<undefined> {
   return undefined
 }
 
-async function listUser (connection: Connection, keys: readonly string[], limit: number, json: boolean, { print }: Context): Promise<void> {
+async function listUser (connection: Connection, keys: readonly string[], limit: number, json: boolean, context: Context): Promise<void> {
+  const { print } = context
   const index = userIndex(connection)
-  const found = (await Promise.all(keys.map((key) => index.list(key)))).flat().sort((a, b) => b.lastAccessedAt - a.lastAccessedAt)
+  const { keys: known, unlisted } = await findUser(connection, keys, context)
+  const listed = await Promise.all(known.map((key) => index.list(key)))
+  const found = [...listed.flat(), ...unlisted].sort((a, b) => b.lastAccessedAt - a.lastAccessedAt)
   if (json) {
     for (const { id, now, ttl, ...one } of found.slice(0, limit)) {
       print(JSON.stringify({

@@ -2,7 +2,7 @@
 import type { Command, Context } from './command.js'
 import { withRedis, type Connection } from './connection.js'
 import { readFlags, REDIS_FLAGS, REDIS_HELP } from './flags.js'
-import { bytes, columns, grouped, span } from './output.js'
+import { bytes, columns, counted, grouped, span } from './output.js'
 import { scanRecords } from './scan.js'
 
 /** Upper ends of the histogram's classes, seconds. */
@@ -44,7 +44,9 @@ interface Stats {
   expiry: Array<{ below: number | null, sessions: number }>
   /** Records that never expire: a mistake of whoever wrote them. */
   withoutExpiry: number
-  /** Hashes under such a key that are no sessions. */
+  /** Hashes that sessions which ended leave behind for a minute. */
+  remainders: number
+  /** Other hashes under such keys. */
   foreign: number
 }
 
@@ -55,11 +57,11 @@ async function count (connection: Connection, context: Context): Promise<Stats> 
   let largest = 0
   let first = Infinity
   let withoutExpiry = 0
-  let foreign = 0
+  const others = { remainder: 0, foreign: 0 }
   for await (const outlines of scanRecords(connection, context, true)) {
-    for (const { genuine, ttl, memory, createdAt } of outlines) {
-      if (!genuine) {
-        foreign++
+    for (const { kind, ttl, memory, createdAt } of outlines) {
+      if (kind !== 'session') {
+        others[kind]++
         continue
       }
       sessions++
@@ -76,21 +78,23 @@ async function count (connection: Connection, context: Context): Promise<Stats> 
     oldest: Number.isFinite(first) ? Math.max(0, Math.round((Date.now() - first) / 1000)) : null,
     expiry: classes.map((number, i) => ({ below: Number.isFinite(CLASSES[i]!) ? CLASSES[i]! : null, sessions: number })),
     withoutExpiry,
-    foreign
+    remainders: others.remainder,
+    foreign: others.foreign
   }
 }
 
 /** Characters of the longest bar. */
 const BAR = 40
 
-function lines ({ sessions, memory, oldest, expiry, withoutExpiry, foreign }: Stats, { where, prefix }: Connection): string[] {
+function lines ({ sessions, memory, oldest, expiry, withoutExpiry, remainders, foreign }: Stats, { where, prefix }: Connection): string[] {
   const most = Math.max(...expiry.map((one) => one.sessions), 1)
   const head = [
     ['sessions', `${grouped(sessions)} (${prefix} at ${where})`],
-    ['memory', memory === null ? 'unknown: this user may not run MEMORY USAGE' : `${bytes(memory.total)}, ${bytes(memory.average)} on average, ${bytes(memory.largest)} at most`],
+    ['memory', memory === null ? 'unknown: MEMORY USAGE is not there, or not allowed' : `${bytes(memory.total)}, ${bytes(memory.average)} on average, ${bytes(memory.largest)} at most`],
     ['oldest', oldest === null ? '-' : `began ${span(oldest * 1000)} ago`],
     ...withoutExpiry === 0 ? [] : [['without expiry', `${grouped(withoutExpiry)}, which never end`]],
-    ...foreign === 0 ? [] : [['foreign', `${grouped(foreign)} hashes under such keys are no sessions`]]
+    ...remainders === 0 ? [] : [['remainders', `${grouped(remainders)}, which sessions that ended leave behind for a minute`]],
+    ...foreign === 0 ? [] : [['foreign', `${counted(foreign, 'hash', 'hashes')} under such keys, which no session has`]]
   ]
   const used = expiry.filter((one) => one.sessions > 0)
   if (used.length === 0) return columns(head)

@@ -225,7 +225,7 @@ end
  */
 export const createScript = script(`
 local time = redis.call('TIME')
-local now = string.format('%s%03d', time[1], time[2] / 1000)
+local now = string.format('%s%03d', time[1], math.floor(time[2] / 1000))
 if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
 -- Metadata first, so that HGETALL reads like a sentence.
@@ -245,7 +245,7 @@ return 'ok ' .. now .. ' ' .. ARGV[2]
 const SAVE = `
 local key = KEYS[1]
 local time = redis.call('TIME')
-local now = string.format('%s%03d', time[1], time[2] / 1000)
+local now = string.format('%s%03d', time[1], math.floor(time[2] / 1000))
 if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
 local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.SESSION_TTL}', '${record.CREATED_AT}', '${record.LINEAGE}')
 local idle = tonumber(head[2] or '')

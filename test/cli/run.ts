@@ -1,4 +1,4 @@
-/** The real command line, as a process of its own. */
+/** The real command line, as a process of its own or in this one. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import tap from 'tap'
 import ts from 'typescript'
+import { runCommandLine } from '../../src/cli/command-line.js'
 
 const SOURCES = fileURLToPath(new URL('../../src', import.meta.url))
 
@@ -37,4 +38,16 @@ export async function run (args: string[], env: NodeJS.ProcessEnv = {}): Promise
   child.stderr.on('data', (text: Buffer) => { result.err += text.toString() })
   const [code] = await once(child, 'close') as [number | null]
   return { ...result, code }
+}
+
+/** Runs a command in this process: all of it but `main.ts`, in a fraction of the time that a process takes to start. */
+export async function runHere (args: string[], env: NodeJS.ProcessEnv = {}): Promise<Run> {
+  const result: Run = { code: null, out: '', err: '' }
+  result.code = await runCommandLine(args, {
+    env,
+    out: (text) => { result.out += `${text}\n` },
+    err: (text) => { result.err += `${text}\n` },
+    progress: () => {}
+  })
+  return result
 }

@@ -71,7 +71,7 @@ test('a replica that lost its master and says so, to reads as well', async (t) =
 })
 
 test('busy with somebody else\'s script: 503 with its code, until that ends', async (t) => {
-  const { redis, app } = await open(t, { config: 'busy-reply-threshold 20' })
+  const { redis, app } = await open(t, { config: 'lua-time-limit 20' })
   const [browser] = await sessions(app, 1)
   const admin = redis.client()
   const script = admin.eval('while true do end', 0).catch((error: Error) => error)

@@ -1,6 +1,5 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { promisify } from 'node:util'
 import fastifyCookie from '@fastify/cookie'
 import fastifyRedis from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -10,8 +9,6 @@ import sessionPlugin, { MemoryStore, RedisStore } from '../../src/index.js'
 import { makeApp, SECRET, sharedRedis, type Lines } from '../support/app.js'
 import { Browser } from '../support/browser.js'
 import { setCookiesOf } from '../support/set-cookie.js'
-
-const run = promisify(execFile)
 
 function routes (app: FastifyInstance): void {
   app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
@@ -141,8 +138,9 @@ test('memory: warns in production, and unknown SESSION_ variables are named with
   t.strictSame((await app.inject('/')).json(), { idle: 99 })
 })
 
-test('real clients: two processes on one Redis, HTTP with a cookie jar, redis-cli', async (t) => {
-  const { url, port } = await sharedRedis()
+test('real clients: two processes on one Redis, HTTP with a cookie jar, plain commands', async (t) => {
+  const redis = await sharedRedis()
+  const { url } = redis
   const source = `
     import Fastify from 'fastify'
     import sessionPlugin from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
@@ -169,11 +167,10 @@ test('real clients: two processes on one Redis, HTTP with a cookie jar, redis-cl
   t.strictSame(answers.map(({ count }) => count), [1, 2, 3, 4, 5, 6])
   t.equal(new Set(answers.map(({ pid }) => pid)).size, 2)
   t.equal(new Set(answers.map(({ id }) => id)).size, 1)
-  const cli = async (...args: string[]) => (await run('redis-cli', ['-p', String(port), ...args])).stdout.trim().split('\n')
-  const flat = await cli('HGETALL', `session:${answers[0].id}`)
+  const flat = await redis.ask('HGETALL', `session:${answers[0].id}`) as string[]
   const record = Object.fromEntries(flat.map((text, i) => [text, flat[i + 1]]).filter((_, i) => i % 2 === 0))
   t.match(record, { count: '6', zip: '02134', session_ttl: '1800', created_at: /^\d{13}$/, last_accessed_at: /^\d{13}$/, '@digest': /^[\w-]{43}$/ })
-  const [ttl] = await cli('TTL', `session:${answers[0].id}`)
+  const ttl = await redis.ask('TTL', `session:${answers[0].id}`)
   t.ok(Number(ttl) > 1780 && Number(ttl) <= 1830)
   for (const { child } of servers) {
     child.kill('SIGTERM')

@@ -1,5 +1,7 @@
 /**
- * Real Redis servers for tests: started, killed, frozen and restarted at will, and never left behind.
+ * Real Redis servers for tests: started, killed, frozen and restarted at will, and never left behind. The program is
+ * `redis-server` or `valkey-server`, or what the environment variable REDIS_SERVER names, of any version that the plugin
+ * supports.
  *
  * ```ts
  * const redis = await startRedis()
@@ -15,8 +17,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis, type RedisOptions } from 'ioredis'
 import { guard, release, scratchDirectory } from './guardian.js'
+import { findProgram, REDIS } from './tools.js'
 
-const PROGRAM = process.env.REDIS_SERVER || 'redis-server'
 const HOST = '127.0.0.1'
 
 /** A server has to be ready within this, milliseconds. */
@@ -56,18 +58,16 @@ export interface StartOptions {
 /** What a server is doing. */
 export type RedisState = 'running' | 'frozen' | 'down'
 
-let version: number | undefined
+let program: { path: string, major: number } | undefined
 
-/** The major version of the program, which is asked once. */
-function majorVersion (): number {
-  if (version === undefined) {
-    const { error, stdout } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' })
-    if (error !== undefined) {
-      throw new Error(`${PROGRAM} does not run: put redis-server on PATH, or name it in REDIS_SERVER`, { cause: error })
-    }
-    version = Number(/v=(\d+)/.exec(stdout)?.[1])
+/** The program with its major version, which is asked once. */
+function theProgram (): { path: string, major: number } {
+  if (program === undefined) {
+    const path = findProgram(REDIS)
+    if (path === undefined) throw new Error(`No Redis: put ${REDIS.names.join(' or ')} on PATH, or name a program that runs in ${REDIS.variable}`)
+    program = { path, major: Number(/v=(\d+)/.exec(spawnSync(path, ['--version'], { encoding: 'utf8' }).stdout)?.[1]) }
   }
-  return version
+  return program
 }
 
 /** The configuration file's text. */
@@ -76,7 +76,7 @@ function configuration ({ config = '', sentinel = false }: StartOptions): string
   if (!sentinel) {
     lines.push('save ""', 'appendonly no')
     // For DEBUG SLEEP. Older versions know no such setting, and always allow the command.
-    if (majorVersion() >= 7) lines.push('enable-debug-command local')
+    if (theProgram().major >= 7) lines.push('enable-debug-command local')
   }
   return [...lines, config, ''].join('\n')
 }
@@ -134,7 +134,7 @@ export class RedisProcess {
   async #launch (): Promise<void> {
     const log = openSync(this.#logFile, 'a')
     const before = fstatSync(log).size
-    const child = spawn(PROGRAM, this.#args, { cwd: this.directory, stdio: ['ignore', log, log] })
+    const child = spawn(theProgram().path, this.#args, { cwd: this.directory, stdio: ['ignore', log, log] })
     closeSync(log)
     let failure: Error | undefined
     child.once('error', error => { failure = error })
@@ -160,7 +160,7 @@ export class RedisProcess {
       }
       if (failure !== undefined) {
         const Failure = PORT_TAKEN.test(news()) ? PortTakenError : Error
-        throw new Failure(`${PROGRAM} on port ${this.port}: ${failure.message}\n${news()}`, { cause: failure })
+        throw new Failure(`${theProgram().path} on port ${this.port}: ${failure.message}\n${news()}`, { cause: failure })
       }
       await sleep(5)
     }

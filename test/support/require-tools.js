@@ -1,5 +1,5 @@
 /**
- * Makes sure that `redis-server` and Chromium are there before the tests run: they start real Redis processes, and try
+ * Makes sure that a Redis server and Chromium are there before the tests run: they start real Redis processes, and try
  * the demo in a real browser.
  *
  * Run by `npm test` before anything else, so this file needs nothing but Node itself. It says nothing where both are
@@ -11,10 +11,10 @@ import { existsSync } from 'node:fs'
 import { CHROMIUM, findProgram, REDIS, runs } from './tools.js'
 
 const HOW_TO_GET_IT = new Map([
-  [REDIS, `The tests start real Redis servers, so they need the program redis-server:
+  [REDIS, `The tests start real Redis servers, so they need the program redis-server or valkey-server:
 
   Debian, Ubuntu   sudo apt-get install redis-server
-  Fedora           sudo dnf install redis
+  Fedora           sudo dnf install valkey
   Alpine           apk add redis
   macOS            brew install redis
 

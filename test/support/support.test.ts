@@ -1,8 +1,10 @@
 /** The means of the other tests, put to the test: what they say they do to Redis is done. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, Redis } from 'ioredis'
@@ -12,6 +14,7 @@ import { startAll, startRedis, stopAll, type RedisProcess, type StartOptions } f
 import { startSentinelGroup } from './redis-sentinel.js'
 import { MessageSplitter } from './resp.js'
 import { startProxy } from './tcp-proxy.js'
+import { findProgram, REDIS } from './tools.js'
 import { until } from './until.js'
 
 /** A Redis for one test. */
@@ -144,6 +147,38 @@ test('freeze and thaw', async t => {
   const pid = redis.pid!
   await redis.stop()
   t.notOk(isAlive(pid), 'a frozen server can be stopped')
+})
+
+test('the server is the one on PATH, by either name, or the one that is named', async t => {
+  const directory = t.testdir()
+  symlinkSync(findProgram(REDIS)!, join(directory, 'valkey-server'))
+  symlinkSync(findProgram(REDIS)!, join(directory, 'mine'))
+  for (const name of ['sh', 'rm']) symlinkSync(`/bin/${name}`, join(directory, name)) // for the guardian
+  const program = `
+    import { startRedis } from ${JSON.stringify(new URL('./redis-process.ts', import.meta.url).href)}
+    const redis = await startRedis()
+    console.log(/^executable:(.*?)\\s*$/m.exec(await redis.ask('INFO', 'server'))[1])
+    await redis.stop()
+  `
+  const tsx = import.meta.resolve('tsx')
+  const started = async (env: NodeJS.ProcessEnv): Promise<string> => {
+    const { REDIS_SERVER: _, ...inherited } = process.env
+    const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', program], {
+      cwd: directory, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe']
+    })
+    const said = Promise.all([text(child.stdout), text(child.stderr)])
+    return (await said).join('').trim()
+  }
+  const [onPath, absolute, relative, wrong] = await Promise.all([
+    started({ PATH: directory }),
+    started({ REDIS_SERVER: join(directory, 'mine') }),
+    started({ REDIS_SERVER: './mine' }),
+    started({ REDIS_SERVER: './nowhere' })
+  ])
+  t.equal(onPath, join(directory, 'valkey-server'))
+  t.equal(absolute, join(directory, 'mine'))
+  t.equal(relative, join(directory, 'mine'))
+  t.match(wrong, /No Redis: put redis-server or valkey-server on PATH, or name a program that runs in REDIS_SERVER/)
 })
 
 test('nothing survives the process that started it', async t => {

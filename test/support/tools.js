@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, resolve } from 'node:path'
 
 /**
  * @typedef {object} Tool
@@ -14,14 +14,14 @@ import { delimiter, join } from 'node:path'
  * @property {string} package Debian's package that has it
  */
 
-/** @type {Tool} */
-export const REDIS = { variable: 'REDIS_SERVER', names: ['redis-server'], package: 'redis-server' }
+/** Valkey's server takes the same options and answers the same commands. @type {Tool} */
+export const REDIS = { variable: 'REDIS_SERVER', names: ['redis-server', 'valkey-server'], package: 'redis-server' }
 
 /** @type {Tool} */
 export const CHROMIUM = { variable: 'CHROMIUM', names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' }
 
 /**
- * The path of a tool's program, which was tried with `--version`. A program that was named, but does not run, is a
+ * The absolute path of a tool's program, which was tried with `--version`. A program that was named, but does not run, is a
  * mistake to be told of, not to be papered over by another one, so then nothing is found.
  *
  * @param {Tool} tool
@@ -48,7 +48,7 @@ export function runs (program, ...args) {
  * @param {string} name
  */
 function pathsOf (name) {
-  const paths = /[\\/]/.test(name) ? [name] : (process.env.PATH ?? '').split(delimiter).map(directory => join(directory, name))
+  const paths = /[\\/]/.test(name) ? [resolve(name)] : (process.env.PATH ?? '').split(delimiter).map(directory => resolve(join(directory, name)))
   return paths.filter(path => {
     try {
       accessSync(path, constants.X_OK)
