@@ -112,8 +112,8 @@ function listen (): void {
   const heard = globalThis as unknown as Heard
   heard.textsOf = selector => {
     const shown: string[] = []
-    const element = document.querySelector(selector)!
-    new MutationObserver(() => { shown.push(element.textContent) }).observe(element, { childList: true })
+    const element = document.querySelector(selector)
+    if (element !== null) new MutationObserver(() => { shown.push(element.textContent) }).observe(element, { childList: true })
     return shown
   }
   document.addEventListener('DOMContentLoaded', () => { heard.said = heard.textsOf('[role=status]') })

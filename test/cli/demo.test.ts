@@ -4,10 +4,13 @@ import { createServer, type AddressInfo } from 'node:net'
 import { Script } from 'node:vm'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { test, type Test } from 'tap'
-import { demoOptions, readFlags } from '../../src/cli/demo/command.js'
+import { demoOptions, describeStore, readFlags } from '../../src/cli/demo/command.js'
+import { ClientLimit } from '../../src/cli/demo/client-limit.js'
 import { MAX_TTL } from '../../src/cli/demo/forms.js'
 import type { DemoOptions } from '../../src/cli/demo/options.js'
 import { escapeHtml } from '../../src/cli/demo/page.js'
+import { dataFirst, redisCliOutput } from '../../src/cli/demo/redis-cli.js'
+import { isFromOtherOrigin } from '../../src/cli/demo/same-origin.js'
 import { buildDemo } from '../../src/cli/demo/server.js'
 import { setCookies } from '../support/browser.js'
 import { CliProcess } from '../support/cli-process.js'
@@ -52,6 +55,7 @@ async function start (t: Test, options: Partial<DemoOptions> = {}): Promise<Clie
   return new Client(app)
 }
 
+const GUEST = /^Guest [0-9a-f]{12}$/
 const VIEW_KEYS = ['authenticated', 'configured_ttl', 'session', 'session_id', 'ttl']
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const ISO_SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
@@ -97,8 +101,8 @@ test('login', async t => {
 test('login: names and times', async t => {
   const client = await start(t)
   const login = async (form: Record<string, string>) => await client.post('/login', form)
-  t.match((await login({})).json(), { session: { username: 'Guest' }, configured_ttl: 60 })
-  t.match((await login({ username: '   ', ttl: '' })).json(), { session: { username: 'Guest' }, configured_ttl: 60 })
+  t.match((await login({})).json(), { session: { username: GUEST }, configured_ttl: 60 })
+  t.match((await login({ username: '   ', ttl: '' })).json(), { session: { username: GUEST }, configured_ttl: 60 })
   t.match((await login({ username: '42' })).json(), { session: { username: '42' } }, 'stays a string')
   t.match((await login({ ttl: ' 7 ' })).json(), { configured_ttl: 7 })
   t.match((await login({ ttl: String(MAX_TTL) })).json(), { configured_ttl: MAX_TTL })
@@ -134,7 +138,7 @@ test('bodies', async t => {
   const client = await start(t)
   const send = async (type: string, payload: string) => await client.app.inject({ method: 'POST', url: '/login', headers: { 'content-type': type }, payload })
   t.match((await send('application/json', '{"username":"Jo","ttl":9}')).json(), { session: { username: 'Jo' }, configured_ttl: 9 })
-  t.match((await send('application/json', '{"ttl":"9"}')).json(), { session: { username: 'Guest' }, configured_ttl: 9 })
+  t.match((await send('application/json', '{"ttl":"9"}')).json(), { session: { username: GUEST }, configured_ttl: 9 })
   for (const body of ['{"ttl":0}', '{"ttl":1.5}', '{"ttl":null}', '{"ttl":[3]}', '{"username":5}', '{"username":["x"]}', '{"username":', '']) {
     t.equal((await send('application/json', body)).statusCode, body === '{"ttl":null}' ? 200 : 400, body)
   }
@@ -264,7 +268,7 @@ test('the record', async t => {
   const answer = await client.get('/record')
   t.equal(answer.statusCode, 200)
   const record = answer.json()
-  t.strictSame(Object.keys(record).sort(), ['fields', 'key', 'store', 'ttl_ms'])
+  t.strictSame(Object.keys(record).sort(), ['fields', 'key', 'store', 'text', 'ttl_ms'])
   t.equal(record.store, 'memory')
   t.equal(record.key, `session:${id}`)
   t.ok(record.ttl_ms > 29_000 && record.ttl_ms <= 30_000)
@@ -272,6 +276,21 @@ test('the record', async t => {
   const secret = client.cookie?.split('.')[1] ?? ''
   t.equal(secret.length, 32)
   t.notOk(answer.body.includes(secret), 'only a hash of the secret is shown')
+  await client.post('/field', { name: 'field07', value: 'late' })
+  const names = Object.keys((await client.get('/record')).json().fields)
+  t.strictSame(names.slice(0, 3).sort(), ['field07', 'page_views', 'username'], 'data before metadata')
+  t.ok(names.slice(3).every(name => name.startsWith('@') || ['created_at', 'last_accessed_at', 'session_ttl'].includes(name)))
+})
+
+test('a record in the words of redis-cli', async t => {
+  const fields = { created_at: '1', '@digest': 'd', name: 'J\u00fc "\\\n\t\u0007', last_accessed_at: '2', session_ttl: '3', a: '' }
+  t.strictSame(Object.keys(dataFirst(fields)), ['name', 'a', 'created_at', '@digest', 'last_accessed_at', 'session_ttl'])
+  t.equal(redisCliOutput({ key: 'session:x', ttl: 17, fields }), [
+    '$ redis-cli HGETALL session:x',
+    ' 1) "name"', String.raw` 2) "J\xc3\xbc \"\\\n\t\a"`, ' 3) "a"', ' 4) ""',
+    ' 5) "created_at"', ' 6) "1"', ' 7) "@digest"', ' 8) "d"', ' 9) "last_accessed_at"', '10) "2"', '11) "session_ttl"', '12) "3"',
+    '$ redis-cli PTTL session:x', '(integer) 17'
+  ].join('\n'))
 })
 
 test('20 writes at once', async t => {
@@ -285,7 +304,8 @@ test('20 writes at once', async t => {
   }
   const { fields } = (await client.get('/record')).json()
   for (const name of names) t.equal(fields[name], `of ${name}`)
-  for (const form of [{}, { name: 'field01' }, { name: 'username', value: 'x' }, { name: 'field1', value: 'x' }, { name: 'field01', value: 'x'.repeat(101) }]) {
+  for (const form of [{}, { name: 'field01' }, { name: 'username', value: 'x' }, { name: 'field1', value: 'x' },
+    { name: 'field00', value: 'x' }, { name: 'field21', value: 'x' }, { name: 'field99', value: 'x' }, { name: 'field01', value: 'x'.repeat(101) }]) {
     t.equal((await client.post('/field', form as Record<string, string>)).statusCode, 400, JSON.stringify(form).slice(0, 40))
   }
 })
@@ -320,6 +340,202 @@ test('devices', async t => {
   t.match((await stranger.get('/session')).json(), { authenticated: true })
 })
 
+test('strangers without a name are not each other', async t => {
+  const { app } = await start(t)
+  const strangers = Array.from({ length: 5 }, () => new Client(app))
+  const [one, two, ...others] = strangers as [Client, Client, ...Client[]]
+  await Promise.all([
+    one.post('/login'), two.post('/login', { username: ' ' }), ...others.map(stranger => stranger.post('/login', { username: '' }))
+  ])
+  for (const stranger of strangers) t.equal((await stranger.get('/devices')).json().devices.length, 1, 'a list of its own')
+  const id = (await two.get('/session')).json().session_id
+  t.equal((await one.post('/devices/end', { id })).statusCode, 404)
+  t.match((await one.post('/devices/end-others')).json(), { ended: 0 })
+  for (const stranger of strangers) t.match((await stranger.get('/session')).json(), { authenticated: true })
+
+  const { username } = (await one.get('/session')).json().session
+  await two.post('/login', { username })
+  t.equal((await one.get('/devices')).json().devices.length, 2, 'who knows the name and gives it is the same user, as with every name')
+})
+
+test('the list of devices stays a page long, in the order of the logins', async t => {
+  const { app } = await start(t)
+  const clients = Array.from({ length: 52 }, () => new Client(app))
+  const ids: string[] = []
+  for (const client of clients) ids.push((await client.post('/login', { username: 'everybody' })).json().session_id)
+  await clients[20]!.post('/increment')
+  const { devices } = (await clients[51]!.get('/devices')).json()
+  t.equal(devices.length, 50)
+  t.ok(devices.every((device: { created_at: string }, index: number) => index === 0 || devices[index - 1].created_at <= device.created_at))
+  t.match((await clients[0]!.post('/increment')).json(), { error: 'Session expired' }, 'the oldest had to go')
+  t.match(await app.sessions.inspect(ids[51]!), { fields: { username: 'everybody' } })
+})
+
+/** How many sessions there are. */
+async function countSessions (app: FastifyInstance): Promise<number> {
+  let count = 0
+  for await (const { id } of app.sessions.each()) if (id !== '') count++
+  return count
+}
+
+test('one client cannot fill the store', async t => {
+  const { app } = await start(t)
+  const login = async (remoteAddress: string, username: string) => await app.inject({ method: 'POST', url: '/login', remoteAddress, payload: { username, ttl: MAX_TTL } })
+  const neighbour = await login('198.51.100.1', 'neighbour')
+  for (let round = 0; round < 25; round++) {
+    await Promise.all(Array.from({ length: 10 }, async (_, index) => await login(`203.0.113.${index}`, `${round}-${index}`)))
+  }
+  t.equal(await countSessions(app), 201, '200 of whoever floods, and the neighbour')
+  t.ok(await app.sessions.inspect(neighbour.json().session_id), 'whose session is nobody\'s to end')
+  const last = await login('203.0.113.77', 'one more')
+  t.equal(last.statusCode, 200, 'the next person from there gets in')
+  t.ok(await app.sessions.inspect(last.json().session_id))
+  t.equal(await countSessions(app), 201)
+  t.equal((await login('203.0.113.77', 'x'.repeat(41))).statusCode, 400)
+  t.equal(await countSessions(app), 201, 'a login that is refused takes no place')
+  t.ok(MAX_TTL <= 86_400, 'and what is there has gone after a day, however busy')
+})
+
+test('the limit of a client', async t => {
+  const client = await start(t, { maxSessionsPerClient: 2 })
+  const tabs = [client, new Client(client.app), new Client(client.app)] as const
+  for (const tab of tabs) await tab.post('/login')
+  t.match((await tabs[0].post('/increment')).json(), { error: 'Session expired' })
+  for (const tab of tabs.slice(1)) t.match((await tab.post('/increment')).json(), { page_views: 2 })
+
+  const ended: string[] = []
+  const limit = new ClientLimit({ end: async id => { ended.push(id); return true } }, 2)
+  for (const [address, id] of [
+    ['2001:db8:1:1::1', 'a'], ['2001:db8:1:2::1', 'b'], ['2001:db8:2::1', 'other household'], ['2001:db8:1:ffff::', 'c'],
+    ['192.0.2.1', 'd'], ['::ffff:192.0.2.200', 'e'], ['192.0.3.1', 'other network'], ['192.0.2.3', 'f'],
+    ['', 'g'], ['/run/demo.sock', 'h'], ['', 'i']
+  ] as const) await limit.started(address, id)
+  t.strictSame(ended, ['a', 'd', 'g'], 'a network is one client, in whatever form its addresses come')
+
+  ended.length = 0
+  await limit.started('198.51.100.1', 'first')
+  for (let index = 0; index < 999; index++) await limit.started(`10.${index >> 8}.${index & 255}.1`, 'x')
+  await limit.started('198.51.100.1', 'second')
+  await limit.started('198.51.100.1', 'third')
+  t.strictSame(ended, ['first'], 'a client is remembered beside 999 others')
+  for (let index = 0; index < 1000; index++) await limit.started(`11.${index >> 8}.${index & 255}.1`, 'x')
+  for (const id of ['fourth', 'fifth']) await limit.started('198.51.100.1', id)
+  t.strictSame(ended, ['first'], 'and forgotten behind a thousand')
+})
+
+/** Where the page's forms go, and every other path that changes something. */
+const POSTS = ['/login', '/increment', '/ttl', '/rotate', '/logout', '/field', '/devices/end', '/devices/end-others']
+
+test('what a page of another site sends is refused', async t => {
+  const client = await start(t)
+  const posts = new Set<string>()
+  for (const line of client.app.printRoutes({ commonPrefix: false }).split('\n')) if (line.includes('POST')) posts.add(line)
+  t.equal(posts.size, POSTS.length, 'all paths are tried below')
+  await client.post('/login', { username: 'ada' })
+  const { cookie } = client
+  const before = JSON.stringify(await client.app.sessions.inspect(cookie!.slice(11, 33)))
+  for (const url of [...POSTS, '/nope']) {
+    for (const headers of [
+      { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site', origin: 'http://localhost:81' }, { origin: 'https://evil.test' }, { origin: 'null' },
+      { accept: 'text/html', 'sec-fetch-site': 'cross-site', origin: 'null' }
+    ] as Array<Record<string, string>>) {
+      const answer = await client.send('POST', url, { ttl: '5', name: 'field01', value: 'x' }, headers)
+      t.equal(answer.statusCode, 403, `${url} ${JSON.stringify(headers)}`)
+      t.notOk(answer.headers['set-cookie'])
+      if ('accept' in headers) t.match(answer.body, /^<!doctype html>[^]*A page of another site sent this/)
+      else t.strictSame(answer.json(), { error: 'A page of another site sent this' })
+    }
+  }
+  t.equal(client.cookie, cookie)
+  const after = JSON.stringify(await client.app.sessions.inspect(cookie!.slice(11, 33)))
+  t.equal(after.replace(/"ttl":\d+/, ''), before.replace(/"ttl":\d+/, ''), 'the session is as it was')
+
+  for (const headers of [{}, { 'sec-fetch-site': 'same-origin', origin: 'null' }, { 'sec-fetch-site': 'none' },
+    { origin: 'http://demo.test', host: 'demo.test' }, { origin: 'https://demo.test', host: 'demo.test' }]) {
+    const answer = await client.send('POST', '/increment', {}, headers)
+    t.equal(answer.statusCode, 200, JSON.stringify(headers))
+  }
+  t.equal((await client.send('GET', '/', undefined, { 'sec-fetch-site': 'cross-site' })).statusCode, 200, 'a link to the page may stand anywhere')
+})
+
+test('which requests come from another origin', async t => {
+  const host = 'demo.test:8080'
+  const is = (headers: Record<string, string>, method = 'POST'): boolean => isFromOtherOrigin({ method, headers: { host, ...headers } })
+  for (const method of ['GET', 'HEAD', 'OPTIONS']) t.notOk(is({ 'sec-fetch-site': 'cross-site', origin: 'http://evil.test' }, method))
+  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY', 'post']) t.ok(is({ 'sec-fetch-site': 'cross-site' }, method))
+  for (const headers of [{}, { origin: 'http://demo.test:8080' }, { origin: 'https://DEMO.test:8080' }, { host: 'DEMO.test', origin: 'https://demo.test' },
+    { host: '[::1]:80', origin: 'https://[::1]:80' }, { 'sec-fetch-site': 'same-origin', origin: 'https://in.front.of.a.proxy.test' }] as Array<Record<string, string>>) {
+    t.notOk(is(headers), JSON.stringify(headers))
+  }
+  for (const headers of [{ origin: 'http://demo.test' }, { origin: 'http://demo.test:8081' }, { origin: 'http://demo.test.evil.test:8080' }, { origin: 'http://demo.test:8080@evil.test' },
+    { origin: '' }, { origin: 'demo.test:8080' }, { origin: 'http://demo.test:8080, http://evil.test' }, { host: '', origin: 'null' }, { host: '', origin: 'file:///' },
+    { 'sec-fetch-site': '' }, { 'sec-fetch-site': 'Same-Origin' }, { 'sec-fetch-site': 'same-origin, cross-site' }] as Array<Record<string, string>>) {
+    t.ok(is(headers), JSON.stringify(headers))
+  }
+  t.notOk(isFromOtherOrigin({ method: 'POST', headers: {} }))
+  t.ok(isFromOtherOrigin({ method: 'POST', headers: { origin: 'http://demo.test' } }), 'an origin, and no host to compare it with')
+})
+
+test('a browser without scripts is answered in pages', async t => {
+  const client = await start(t)
+  const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+  const send = async (url: string, form: Record<string, string> = {}) => await client.send('POST', url, form, { accept })
+  const page = async (): Promise<string> => (await client.get('/')).body
+  const forms = async (): Promise<string[]> => Array.from((await page()).matchAll(/<form[^>]* method="post" action="([^"]+)"/g), ([, action]) => action ?? '')
+  t.ok((await page()).match(/<form/g)?.length === (await forms()).length, 'every form says where it goes')
+  t.strictSame([...new Set([...await forms(), '/field'])].sort(), [...POSTS].sort(), 'and every change has its form, but the one for many writes at once')
+
+  const done = async (url: string, form?: Record<string, string>): Promise<void> => {
+    const answer = await send(url, form)
+    t.equal(answer.statusCode, 303, url)
+    t.equal(answer.headers['location'], '/')
+    t.equal(answer.body, '')
+  }
+  await done('/login', { username: '<b>Ada</b>', ttl: '50' })
+  t.match(await page(), '<dd id="user">&#60;b&#62;Ada&#60;/b&#62;</dd>')
+  await done('/increment')
+  t.match(await page(), '<dd id="views">2</dd>')
+  const before = client.cookie
+  await done('/rotate')
+  t.not(client.cookie, before)
+  await done('/ttl', { ttl: '70' })
+  t.match(await page(), '<dd id="configured">70 s</dd>')
+  t.match(await page(), /<pre [^>]*>\$ redis-cli HGETALL session:[\w-]{22}\n +1\) &#34;username&#34;\n +2\) &#34;&#60;b&#62;Ada/)
+  t.notMatch(await page(), /<div id="others" >/, 'there is nothing else to sign out')
+
+  const phone = new Client(client.app, 'Firefox/1 Android')
+  const id = (await phone.post('/login', { username: '<b>Ada</b>' })).json().session_id
+  t.match(await page(), /<div id="others" >/)
+  t.match(await page(), new RegExp(`<li data-id="${id}">\\n<p><strong>Firefox on Android</strong> <br>[^]*name="id" value="${id}"`))
+  await done('/devices/end', { id })
+  t.notMatch(await page(), id)
+  await phone.post('/login', { username: '<b>Ada</b>' })
+  await done('/devices/end-others')
+  t.match((await phone.get('/session')).json(), { authenticated: false })
+
+  const refused = async (status: number, url: string, form: Record<string, string> | undefined, words: RegExp): Promise<void> => {
+    const answer = await send(url, form)
+    t.equal(answer.statusCode, status, url)
+    t.equal(answer.headers['content-type'], 'text/html; charset=utf-8')
+    t.match(answer.body, words)
+    t.match(answer.body, '<a href="/">')
+    t.notMatch(answer.body, /<script/)
+  }
+  await refused(400, '/ttl', { ttl: '0' }, /ttl: a whole number/)
+  await refused(400, '/login', { username: 'x'.repeat(41) }, /username: at most/)
+  await refused(404, '/devices/end', { id }, /has ended already/)
+  await refused(404, '/nope', {}, /Not found/)
+  t.equal((await client.app.inject({ method: 'POST', url: '/login', headers: { accept, 'content-type': 'application/json' }, payload: '{' })).headers['content-type'], 'text/html; charset=utf-8')
+  await done('/logout')
+  t.equal(client.cookie, undefined)
+  await refused(401, '/increment', {}, /No active session/)
+  client.cookie = before
+  await refused(401, '/rotate', {}, /Session expired/)
+
+  t.match((await client.send('GET', '/session', undefined, { accept })).json(), { authenticated: false }, 'who asks for JSON by its path gets it')
+  t.match((await client.send('POST', '/login', {}, { accept: '*/*' })).json(), { authenticated: true }, 'who takes anything gets JSON')
+})
+
 /** Reads the events of a stream one by one. */
 async function * eventsOf (response: Response): AsyncGenerator<{ event: string, data: string }> {
   let text = ''
@@ -337,7 +553,7 @@ test('a stream of what happens to the devices', async t => {
   const listen = async (): Promise<Response> => await fetch(`${address}/events`, { headers: { cookie: client.cookie ?? '' } })
   t.equal((await listen()).status, 204, 'a browser does not ask again')
 
-  const own = (await client.post('/login', { ttl: '100' })).json().session_id
+  const own = (await client.post('/login', { username: 'ada', ttl: '100' })).json().session_id
   const response = await listen()
   t.equal(response.headers.get('content-type'), 'text/event-stream')
   const events = eventsOf(response)
@@ -347,7 +563,7 @@ test('a stream of what happens to the devices', async t => {
   }
   t.match(await next(), { event: 'devices', data: [{ id: own, current: true }] })
   const phone = new Client(client.app)
-  await phone.post('/login')
+  await phone.post('/login', { username: 'ada' })
   const { data } = await next()
   t.equal((data as object[]).length, 2, 'somebody came')
   await phone.post('/devices/end', { id: own })
@@ -401,7 +617,7 @@ test('security headers', async t => {
   for (const url of ['/', '/session', '/nope']) {
     const { headers } = await client.get(url)
     t.equal(headers['x-content-type-options'], 'nosniff')
-    t.equal(headers['referrer-policy'], 'no-referrer')
+    t.equal(headers['referrer-policy'], 'same-origin')
     t.equal(headers['cache-control'], 'no-store')
     t.match(headers['content-security-policy'], /^default-src 'none'; /)
     t.notMatch(headers['content-security-policy'], /unsafe|\*|http/)
@@ -465,6 +681,14 @@ test('flags', async t => {
     ['--host', ''], ['--redis', ''], ['--what'], ['extra'], ['--ttl', String(MAX_TTL + 1)]]) {
     t.throws(() => readFlags(args), { message: /^demo: [^\n]+$/ }, args.join(' '))
   }
+})
+
+test('the store is named without what is secret', async t => {
+  for (const [redis, name] of [
+    ['memory:', "this process's memory"], ['redis://h:6379/2', 'redis://h:6379/2'], ['redis://me:hunter2@h', 'redis://h'], ['rediss://me:hun@ter/2@h:1', 'rediss://h:1'],
+    ['redis://h/1?password=hunter2', 'redis://h/1'], ['redis://h?password=hunter@2', 'redis://…'], ['redis://me:hun?ter2@h', 'redis://…'], ['redis://me:hun#ter2@h', 'redis://…'],
+    ['redis+sentinel://me:hunter2@a,b:1/name', 'redis+sentinel://a,b:1/name'], ['me:hunter2@h', 'h'], ['hun?ter@2', '…']
+  ] as const) t.equal(describeStore(redis), name)
 })
 
 test('flags and environment', async t => {

@@ -1,5 +1,6 @@
 /** What goes out: a session as it stands, or why there is none. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { RawRecord } from '../../store/store.js'
 import type { DemoOptions } from './options.js'
 
 /** Milliseconds left, next to `ttl` which has whole seconds as its model does: for a countdown that ends in time. */
@@ -17,8 +18,8 @@ export interface SessionView {
   ttl: number
 }
 
-/** A view, and the time left to the millisecond. */
-interface Viewed { view: SessionView, ttlMs: number }
+/** A view, and the record that it was made of. */
+export interface Viewed { view: SessionView, record: RawRecord }
 
 /** Saves what the handler changed and answers with the session as it stands then. */
 export async function answer (request: FastifyRequest, reply: FastifyReply, options: DemoOptions, more?: object): Promise<object> {
@@ -37,7 +38,7 @@ export async function look (request: FastifyRequest, reply: FastifyReply): Promi
   const texts = Object.entries(session.data()).map(([name, value]) => [name, asText(value)])
   reply.header(TTL_HEADER, record.ttl)
   return {
-    ttlMs: record.ttl,
+    record,
     view: {
       authenticated: true,
       session_id: session.id,

@@ -133,9 +133,14 @@ function explainBoot (error: NodeJS.ErrnoException, redis: string): string {
   return reason.replace(/^redis \(SESSION_REDIS\)/, describeStore(redis))
 }
 
-/** Names the store without the user name and password that a URL may hold. */
-function describeStore (redis: string): string {
-  return redis === 'memory:' ? "this process's memory" : redis.replace(/^([\w+]+:\/\/)?.*@/s, '$1')
+/** Names the store without the user name and password that a URL may hold, in its query, too. */
+export function describeStore (redis: string): string {
+  if (redis === 'memory:') return "this process's memory"
+  const scheme = /^[\w+]+:\/\//.exec(redis)?.[0] ?? ''
+  const rest = redis.slice(scheme.length)
+  // A password in a query, or a question mark in a password: nobody can tell.
+  if (/[?#].*@/s.test(rest)) return `${scheme}…`
+  return scheme + rest.replace(/^.*@/s, '').replace(/[?#].*$/s, '')
 }
 
 async function listen (app: FastifyInstance, { port, host }: DemoFlags): Promise<string> {

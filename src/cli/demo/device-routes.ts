@@ -10,7 +10,7 @@ import { peek, USER_FIELD, type DemoOptions } from './options.js'
 const INTERVAL = 500
 
 /** One session of a user, as the page shows it. */
-interface DeviceView {
+export interface DeviceView {
   id: string
   /** Browser and system, such as `Firefox on Linux`. */
   device: string
@@ -76,8 +76,10 @@ async function * events (request: FastifyRequest, unheard: AbortSignal): AsyncGe
   if (signal.aborted) yield `event: ended\ndata: ${(signal.reason as { reason: string }).reason}\n\n`
 }
 
-async function devicesOf (request: FastifyRequest): Promise<DeviceView[]> {
+/** All sessions of the visitor, in the order of their logins: nothing in a list moves because it was used. */
+export async function devicesOf (request: FastifyRequest): Promise<DeviceView[]> {
   const sessions = await request.server.sessions.list(userOf(request), { current: request.session })
+  sessions.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1))
   return sessions.map(({ id, device = '', network = '', createdAt, lastAccessedAt, current }) => (
     { id, device, network, created_at: createdAt.toISOString(), last_accessed_at: lastAccessedAt.toISOString(), current }
   ))

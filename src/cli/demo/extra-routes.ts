@@ -3,10 +3,14 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { answer, refuse, refuseEnded } from './answers.js'
 import { member } from './forms.js'
-import { peek, type DemoOptions } from './options.js'
+import { FIELDS, peek, type DemoOptions } from './options.js'
+import { dataFirst, redisCliOutput } from './redis-cli.js'
 
 /** How long `POST /field` sits on its session between reading and writing it, so that parallel requests do overlap. */
 const FIELD_DELAY = 60
+
+/** What `POST /field` may write. */
+const NAMES = new Set(Array.from({ length: FIELDS }, (_, index) => `field${String(index + 1).padStart(2, '0')}`))
 
 /** Adds `/rotate`, `/record` and `/field`. */
 export function addExtras (app: FastifyInstance, options: DemoOptions): void {
@@ -22,14 +26,14 @@ export function addExtras (app: FastifyInstance, options: DemoOptions): void {
     const record = request.session.isNew ? undefined : await request.server.sessions.inspect(request.session.id)
     if (record === undefined) return await refuseEnded(request, reply, options)
     const store = options.redis === 'memory:' ? 'memory' : 'redis'
-    return { store, key: record.key, ttl_ms: record.ttl, fields: record.fields }
+    return { store, key: record.key, ttl_ms: record.ttl, fields: dataFirst(record.fields), text: redisCliOutput(record) }
   })
 
   app.post('/field', async (request, reply) => {
     if (request.session.isNew) return await refuseEnded(request, reply, options)
     const name = member(request.body, 'name')
     const value = member(request.body, 'value')
-    if (typeof name !== 'string' || !/^field\d\d$/.test(name)) return refuse(reply, 400, 'name: field00 to field99')
+    if (typeof name !== 'string' || !NAMES.has(name)) return refuse(reply, 400, `name: field01 to field${FIELDS}`)
     if (typeof value !== 'string' || value.length > 100) return refuse(reply, 400, 'value: at most 100 characters of text')
     await wait(FIELD_DELAY)
     request.session.set(name, value)

@@ -1,8 +1,9 @@
 /** What comes in: members of a form's or a JSON body, checked before anybody uses them. */
+import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 
-/** Longest idle timeout the demo accepts, seconds: thirty days, its sessions' absolute lifetime. */
-export const MAX_TTL = 30 * 24 * 60 * 60
+/** Longest idle timeout the demo accepts, seconds: a day, its sessions' absolute lifetime. Nobody's sessions stay for longer. */
+export const MAX_TTL = 24 * 60 * 60
 /** Longest name in the start form, in UTF-16 units as browsers count them for `maxlength`. */
 export const MAX_USERNAME = 40
 
@@ -25,12 +26,15 @@ export function filledIn (body: unknown, name: string): unknown {
   return value === '' ? undefined : value
 }
 
-/** The name in a login, trimmed; `Guest` where none is given, `undefined` where it is none or too long. */
+/**
+ * The name in a login, trimmed; `undefined` where it is none or too long. Who gives none gets one that nobody else has:
+ * the same name is the same user.
+ */
 export function readUsername (body: unknown): string | undefined {
   const username = member(body, 'username') ?? ''
   if (typeof username !== 'string') return undefined
   const trimmed = username.trim()
-  return trimmed.length > MAX_USERNAME ? undefined : trimmed || 'Guest'
+  return trimmed.length > MAX_USERNAME ? undefined : trimmed || `Guest ${randomBytes(6).toString('hex')}`
 }
 
 /** Whole seconds, as a form has them (text) or JSON (a number). `15.9` and `10abc` are neither. */

@@ -206,12 +206,15 @@ export const SCRIPT = String.raw`
     }
   }
 
-  /** In the order of the log-ins, so that nothing moves under a pointer; what is on the page already stays the same element. */
+  /** What is on the page already stays the same element, so that nothing moves under a pointer. */
   function drawDevices (devices) {
     const list = byId('devices')
     const ids = devices.map(function (device) { return device.id })
+    const focused = document.activeElement
     for (const row of Array.from(list.children)) if (!ids.includes(row.dataset.id)) row.remove()
-    devices.sort(function (a, b) { return a.created_at < b.created_at ? -1 : 1 })
+    byId('others').hidden = devices.length < 2
+    // Nobody's focus may vanish together with what held it.
+    if (focused && focused.getClientRects().length === 0) byId('devices-title').focus()
     for (const device of devices) {
       const row = Array.from(list.children).find(function (row) { return row.dataset.id === device.id }) || addDevice(list, device)
       showTime(row.querySelector('time'), device.last_accessed_at)
@@ -223,11 +226,10 @@ export const SCRIPT = String.raw`
     row.dataset.id = device.id
     row.querySelector('strong').textContent = device.device
     row.querySelector('.network').textContent = device.network
-    row.querySelector(device.current ? 'button' : '.badge').remove()
-    const button = row.querySelector('button')
-    if (button) {
-      button.setAttribute('aria-label', 'Sign out ' + device.device)
-      button.addEventListener('click', once(button, function () { return endDevices('/devices/end', { id: device.id }) }))
+    row.querySelector(device.current ? 'form' : '.badge').remove()
+    if (!device.current) {
+      row.querySelector('input').value = device.id
+      row.querySelector('button').setAttribute('aria-label', 'Sign out ' + device.device)
     }
     list.append(row)
     return row
@@ -236,8 +238,6 @@ export const SCRIPT = String.raw`
   async function endDevices (path, form) {
     const answer = await ask('POST', path, form)
     if (!apply(answer)) return
-    // The button may go with its row.
-    if (form) byId('devices-title').focus()
     drawDevices(answer.body.devices)
     say(answer.body.ended === 1 ? 'One device was signed out.' : answer.body.ended + ' devices were signed out.')
   }
@@ -297,28 +297,8 @@ export const SCRIPT = String.raw`
       return null
     }
     const record = answer.body
-    byId('record').textContent = [
-      '$ redis-cli HGETALL ' + record.key, listing(record.fields),
-      '$ redis-cli PTTL ' + record.key, '(integer) ' + record.ttl_ms
-    ].join('\n')
-    byId('memory-note').hidden = record.store !== 'memory'
+    byId('record').textContent = record.text
     return record
-  }
-
-  /** Names and texts numbered, as redis-cli prints them on a terminal. */
-  function listing (fields) {
-    const texts = Object.entries(fields).flat()
-    const width = String(texts.length).length
-    return texts.map(function (text, index) { return String(index + 1).padStart(width) + ') ' + quoted(text) }).join('\n')
-  }
-
-  /** redis-cli quotes bytes, not characters: whatever is not printable ASCII becomes an escape. */
-  function quoted (text) {
-    const named = { 7: '\\a', 8: '\\b', 9: '\\t', 10: '\\n', 13: '\\r', 34: '\\"', 92: '\\\\' }
-    return '"' + Array.from(new TextEncoder().encode(text), function (byte) {
-      if (named[byte]) return named[byte]
-      return byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '\\x' + byte.toString(16).padStart(2, '0')
-    }).join('') + '"'
   }
 
   // --- Words ------------------------------------------------------------------------------------------------------
@@ -351,26 +331,19 @@ export const SCRIPT = String.raw`
 
   // --- What people can do -----------------------------------------------------------------------------------------
 
-  /** One action of one control at a time. The control is not disabled, because that would take its focus away. */
-  function once (control, action) {
-    return async function (event) {
-      event.preventDefault()
-      if (control.getAttribute('aria-disabled') === 'true') return
-      control.setAttribute('aria-disabled', 'true')
-      try {
-        await action()
-      } finally {
-        control.removeAttribute('aria-disabled')
-      }
+  /** One action of one button at a time. The button is not disabled, because that would take its focus away. */
+  async function once (button, action) {
+    if (button.getAttribute('aria-disabled') === 'true') return
+    button.setAttribute('aria-disabled', 'true')
+    try {
+      await action()
+    } finally {
+      button.removeAttribute('aria-disabled')
     }
   }
 
   function onClick (id, action) {
-    byId(id).addEventListener('click', once(byId(id), action))
-  }
-
-  function onSubmit (id, action) {
-    byId(id).addEventListener('submit', once(byId(id).querySelector('button'), action))
+    byId(id).addEventListener('click', function () { once(byId(id), action) })
   }
 
   async function change (path, form, done) {
@@ -380,51 +353,62 @@ export const SCRIPT = String.raw`
     if (await readRecord()) say(done(answer.body))
   }
 
-  onSubmit('start', async function () {
-    const answer = await ask('POST', '/login', { username: byId('username').value, ttl: byId('ttl').value })
-    if (!apply(answer)) return
-    byId('in-title').focus()
-    if (await readRecord()) say('Session started. Unused, it ends in ' + seconds(answer.body.configured_ttl) + '.')
-  })
+  /** What the page's forms do here instead of loading the page anew, by where they would go. */
+  const actions = {
+    '/login': async function (path, form) {
+      const answer = await ask('POST', path, form)
+      if (!apply(answer)) return
+      byId('in-title').focus()
+      if (await readRecord()) say('Session started. Unused, it ends in ' + seconds(answer.body.configured_ttl) + '.')
+    },
 
-  onSubmit('change', function () {
-    return change('/ttl', { ttl: byId('new-ttl').value }, function (body) {
-      return 'The session now ends when it is not used for ' + seconds(body.configured_ttl) + '.'
-    })
-  })
+    '/ttl': function (path, form) {
+      return change(path, form, function (body) {
+        return 'The session now ends when it is not used for ' + seconds(body.configured_ttl) + '.'
+      })
+    },
 
-  onClick('increment', function () {
-    return change('/increment', null, function (body) { return 'Page views: ' + body.page_views + '. The countdown starts over.' })
-  })
+    '/increment': function (path, form) {
+      return change(path, form, function (body) { return 'Page views: ' + body.page_views + '. The countdown starts over.' })
+    },
 
-  onClick('rotate', function () {
-    return change('/rotate', null, function (body) {
-      byId('rotated-id').textContent = body.session_id
-      byId('before').textContent = body.fingerprint.before
-      byId('after').textContent = body.fingerprint.after
-      byId('rotated').hidden = false
-      return 'New secret in the cookie; the session is the same.'
-    })
+    '/rotate': function (path, form) {
+      return change(path, form, function (body) {
+        byId('rotated-id').textContent = body.session_id
+        byId('before').textContent = body.fingerprint.before
+        byId('after').textContent = body.fingerprint.after
+        byId('rotated').hidden = false
+        return 'New secret in the cookie; the session is the same.'
+      })
+    },
+
+    '/devices/end': endDevices,
+    '/devices/end-others': endDevices,
+
+    '/logout': async function (path, form) {
+      // Nobody has to tell this tab.
+      stopListening()
+      const answer = await ask('POST', path, form)
+      if (answer.ok) {
+        end('Logged out. The record is deleted.')
+      } else {
+        say(answer.body.error)
+        listen()
+      }
+    }
+  }
+
+  document.addEventListener('submit', function (event) {
+    event.preventDefault()
+    const form = event.target
+    const path = form.getAttribute('action')
+    once(form.querySelector('button'), function () { return actions[path](path, new FormData(form)) })
   })
 
   onClick('parallel', writeInParallel)
 
   onClick('reread', async function () {
     if (await readRecord()) say('Record read. Looking does not keep the session alive.')
-  })
-
-  onClick('end-others', function () { return endDevices('/devices/end-others', null) })
-
-  onClick('logout', async function () {
-    // Nobody has to tell this tab.
-    stopListening()
-    const answer = await ask('POST', '/logout')
-    if (answer.ok) {
-      end('Logged out. The record is deleted.')
-    } else {
-      say(answer.body.error)
-      listen()
-    }
   })
 
   // Browsers open few connections to one server, for all tabs together: a page that nobody sees keeps none.
@@ -434,10 +418,9 @@ export const SCRIPT = String.raw`
   })
 
   // The server has rendered the session already; what only a script can do starts here.
+  for (const element of document.querySelectorAll('[data-live]')) element.hidden = false
+  for (const element of document.querySelectorAll('time')) showTime(element, element.dateTime)
   const initial = JSON.parse(main.dataset.session)
-  if (initial) {
-    show(initial, Number(main.dataset.ttl))
-    readRecord()
-  }
+  if (initial) show(initial, Number(main.dataset.ttl))
 })()
 `

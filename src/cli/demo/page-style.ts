@@ -45,12 +45,14 @@ button:hover { background: var(--accent-over); border-color: var(--accent-over);
 button.plain { color: var(--ink); background: var(--panel); border-color: var(--edge); }
 button.plain:hover { background: var(--soft); }
 button[aria-disabled=true] { opacity: .6; cursor: progress; }
-:is(input, button, pre):focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+:is(input, button, pre, a):focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .field { margin-bottom: 1rem; }
 .field p { margin: .35rem 0 0; }
+a { color: var(--accent); }
 #change { margin-top: 1.25rem; }
 .inline { display: flex; gap: .5rem; }
 .inline input { flex: 1; min-width: 0; }
+.buttons form { display: contents; }
 .buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: 1.25rem; }
 .left { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 0 .75rem; margin: 0 0 .35rem; }
 .left strong { font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -81,7 +83,7 @@ li + li { margin-top: .5rem; }
 #devices { margin: 0 0 1.25rem; padding: 0; list-style: none; border-bottom: 1px solid var(--line); }
 #devices li { display: flex; align-items: center; justify-content: space-between; gap: 1rem; margin: 0; padding: .75rem 0; border-top: 1px solid var(--line); }
 #devices p { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-#devices button { flex: none; }
+#devices form { flex: none; }
 .badge { display: inline-block; margin-left: .35rem; padding: 0 .5rem; border-radius: 1rem; background: var(--soft); font-size: .8rem; }
 #status {
   position: fixed; z-index: 1; left: 50%; bottom: 1rem; transform: translateX(-50%); width: max-content; max-width: calc(100% - 2rem);
@@ -97,7 +99,7 @@ li + li { margin-top: .5rem; }
   dl { column-gap: .75rem; }
   dd.mono { font-size: .8rem; line-height: 1.875; }
   .buttons button { flex: 1 1 auto; }
-  .buttons button:first-child { flex-basis: 100%; }
+  .buttons form:first-child button { flex-basis: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) {
   button { transition: background-color .12s, border-color .12s; }

@@ -3,11 +3,13 @@ import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import sessionPlugin from '../../index.js'
 import { look } from './answers.js'
-import { addDevices } from './device-routes.js'
+import { addDevices, devicesOf } from './device-routes.js'
 import { addExtras } from './extra-routes.js'
+import { answerInPages } from './form-answers.js'
 import { acceptForms, MAX_TTL, MAX_USERNAME } from './forms.js'
-import { ENDPOINT_TTL, USER_FIELD, type DemoOptions } from './options.js'
+import { ENDPOINT_TTL, MAX_DEVICES, USER_FIELD, type DemoOptions } from './options.js'
 import { CONTENT_SECURITY_POLICY, renderPage } from './page.js'
+import { refuseOtherOrigins } from './same-origin.js'
 import { addSessionRoutes } from './session-routes.js'
 
 /** Idle timeout the page's form proposes, seconds: short enough to watch it end. */
@@ -23,6 +25,8 @@ export async function buildDemo (options: DemoOptions): Promise<FastifyInstance>
   const app = Fastify({ logger: options.logger ?? false })
   acceptForms(app)
   app.addHook('onRequest', setSecurityHeaders)
+  refuseOtherOrigins(app)
+  answerInPages(app)
   app.setErrorHandler(answerError)
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'Not found' }))
   // For request.cookies: without a session, the answers tell those who sent a cookie from those who did not.
@@ -46,6 +50,7 @@ function pluginOptions (options: DemoOptions) {
     touchInterval: 0,
     userField: USER_FIELD,
     devices: true,
+    maxSessionsPerUser: MAX_DEVICES,
     cookie: {
       ...options.cookieName !== undefined && { name: options.cookieName },
       ...options.secureCookie !== undefined && { secure: options.secureCookie }
@@ -57,7 +62,8 @@ function setSecurityHeaders (_request: FastifyRequest, reply: FastifyReply, done
   reply.headers({
     'content-security-policy': CONTENT_SECURITY_POLICY,
     'x-content-type-options': 'nosniff',
-    'referrer-policy': 'no-referrer',
+    // With `no-referrer` browsers would send our own forms with `Origin: null` (Fetch Standard).
+    'referrer-policy': 'same-origin',
     'cross-origin-opener-policy': 'same-origin',
     // Every answer here depends on the session.
     'cache-control': 'no-store'
@@ -76,8 +82,9 @@ function answerError (error: Error & { statusCode?: number }, request: FastifyRe
 function addPage (app: FastifyInstance, options: DemoOptions): void {
   const page = async (request: FastifyRequest, reply: FastifyReply): Promise<string> => {
     const viewed = request.session.isNew ? undefined : await look(request, reply)
+    const session = viewed && { ...viewed, devices: await devicesOf(request) }
     reply.type('text/html; charset=utf-8')
-    return renderPage({ ...viewed, formTtl: options.ttl ?? FORM_TTL, maxUsername: MAX_USERNAME, maxTtl: MAX_TTL })
+    return renderPage({ session, inMemory: options.redis === 'memory:', formTtl: options.ttl ?? FORM_TTL, maxUsername: MAX_USERNAME, maxTtl: MAX_TTL })
   }
   app.get('/', page)
   app.get('/index.html', page)

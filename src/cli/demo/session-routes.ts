@@ -1,11 +1,14 @@
 /** The interface of the redis.io session demo: its paths, status codes and JSON, so that its scripts work here too. */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { answer, hasCookie, isSuperseded, look, refuse, refuseEnded } from './answers.js'
+import { ClientLimit } from './client-limit.js'
 import { filledIn, MAX_TTL, MAX_USERNAME, member, readTtl, readUsername } from './forms.js'
-import { ENDPOINT_TTL, peek, USER_FIELD, type DemoOptions } from './options.js'
+import { ENDPOINT_TTL, MAX_SESSIONS_PER_CLIENT, peek, USER_FIELD, type DemoOptions } from './options.js'
 
 /** Adds `/session`, `/login`, `/increment`, `/ttl` and `/logout`. */
 export function addSessionRoutes (app: FastifyInstance, options: DemoOptions): void {
+  const limit = new ClientLimit(app.sessions, options.maxSessionsPerClient ?? MAX_SESSIONS_PER_CLIENT)
+
   app.get('/session', peek, async (request, reply) => {
     const viewed = request.session.isNew ? undefined : await look(request, reply)
     if (viewed !== undefined) return viewed.view
@@ -24,6 +27,8 @@ export function addSessionRoutes (app: FastifyInstance, options: DemoOptions): v
     request.session.set(USER_FIELD, username)
     request.session.set('page_views', 1)
     request.session.idleTimeout = ttl
+    await request.session.save()
+    await limit.started(request.ip, request.session.id)
     return await answer(request, reply, options)
   })
 
