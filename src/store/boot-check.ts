@@ -1,7 +1,7 @@
 /**
  * Waiting at boot for a Redis that sessions can be kept in, and finding out why there is none.
  */
-import { Redis, type Cluster, type RedisOptions } from 'ioredis'
+import { Redis, type Cluster } from 'ioredis'
 import { OptionError } from '../errors.js'
 import { checkConnection, databaseOf, troubleWithScripts } from './connection-check.js'
 import { probePort } from './port-probe.js'
@@ -118,12 +118,8 @@ class BootCheck {
   }
 
   readonly #onSentinelError = ({ message }: Error): void => {
-    const [, refusing, text = ''] = /^failed to connect to sentinel (\S+) because (.*)$/s.exec(message) ?? []
-    if (refusing !== undefined) this.#sentinels.push(troubleWithSentinel(troubleOf(new Error(text), refusing), refusing))
-    else {
-      const { name } = this.#client.options as RedisOptions
-      this.#sentinels.push({ reason: 'ERR', lasting: true, advice: `no Sentinel at ${portsOf(this.#client).map(nameOf).join(', ')} knows a master called ${name ?? ''}: correct the name, which stands behind the hosts` })
-    }
+    const [, sentinel = '', text = 'ERR No such master'] = /^(?:failed to connect|connected) to sentinel (\S+)(?: because (.*))?/s.exec(message) ?? []
+    this.#sentinels.push(troubleWithSentinel(troubleOf(new Error(text), sentinel), sentinel))
   }
 
   readonly #onEnd = (): void => {

@@ -31,7 +31,7 @@ export interface StoreOptions { prefix: string, timeout: number, startup: 'requi
 export async function connectStore (fastify: FastifyInstance, option: RedisOption | undefined, options: StoreOptions): Promise<Store> {
   const set = option === undefined ? (fastify as { redis?: unknown }).redis : option
   if (set === 'memory:') return memoryStore(fastify, options)
-  const given = recognize(set === undefined ? DEFAULT_URL : set)
+  const given = recognize(set === undefined ? DEFAULT_URL : set, option === undefined ? 'fastify.redis' : undefined)
   if (given.kind === 'store') return given.store
   const opened = given.kind === 'client' ? undefined : openClient(given.kind === 'url' ? given.url : given.options, options.timeout)
   const client = given.kind === 'client' ? given.client : opened!

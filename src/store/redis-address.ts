@@ -31,6 +31,8 @@ const FORM = /^([a-z+]+):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#)?/i
 
 const FORMS = 'redis://host, redis+sentinel://h1,h2/name or redis+cluster://h1,h2, each also as rediss (TLS), unix:///path of a socket, or memory:'
 
+const NOT_UNDERSTOOD = `this URL cannot be understood. ${ENCODING}`
+
 /**
  * Reads a URL.
  *
@@ -41,7 +43,7 @@ export function readAddress (url: string): RedisAddress {
   const known = SCHEMES[scheme.toLowerCase()]
   if (known === undefined) throw refusal(`expected ${FORMS}`)
   const { kind, tls = false, socket = false } = known
-  if (fragment !== undefined || (!socket && path.includes('@'))) throw refusal(ENCODING)
+  if (fragment !== undefined || (!socket && path.includes('@'))) throw refusal(NOT_UNDERSTOOD)
   const { db, ...parameters } = readQuery(query)
   const at = authority.lastIndexOf('@')
   const options = { ...parameters, ...readCredentials(authority.slice(0, Math.max(at, 0))), ...(tls && { tls: {} }) }
@@ -97,7 +99,7 @@ function readQuery (query: string): Pick<RedisOptions, 'username' | 'password' |
     else if (name === 'username' || name === 'password') options[name] = value
     else if (name === 'family' && /^[046]$/.test(value)) options.family = Number(value)
     // A name may be part of a password.
-    else if (query.includes('@')) throw refusal(ENCODING)
+    else if (query.includes('@')) throw refusal(NOT_UNDERSTOOD)
     else throw refusal('behind the ? of a URL may stand db, username, password and family (4 or 6): pass anything else as ioredis options')
   }
   return options

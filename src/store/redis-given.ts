@@ -12,28 +12,28 @@ export type Given =
   | { kind: 'client', client: Redis | Cluster }
   | { kind: 'store', store: Store }
 
-const EXPECTED = 'expected a URL such as redis://host, ioredis options, a client of ioredis, or a store'
-const FOREIGN_CLIENT = 'this is a client of another package (redis, the node-redis): sessions need one of ioredis, or a URL such as redis://host'
+const TAKES = 'the option redis takes a URL such as redis://host, ioredis options, a client of ioredis, or a store'
 
 /**
  * Tells what was given.
  *
+ * @param where it comes from, in words that a sentence can begin with
  * @throws OptionError (`SESSION_OPTION_INVALID`) where it is something else. Names of properties are told, values never
  */
-export function recognize (given: unknown): Given {
+export function recognize (given: unknown, where = 'this'): Given {
   if (typeof given === 'string') return { kind: 'url', url: given }
-  if (typeof given !== 'object' || given === null) throw refusal(problemWithValue(given))
+  if (typeof given !== 'object' || given === null) throw refusal(`${where} is ${nameOf(given)}: ${TAKES}`)
   const has = (...methods: string[]): boolean => methods.every((method) => typeof (given as Record<string, unknown>)[method] === 'function')
   if (has('load', 'write')) return { kind: 'store', store: given as Store }
   if (isClient(given)) return { kind: 'client', client: given }
-  if (has('sendCommand') || has('send_command')) throw refusal(FOREIGN_CLIENT)
-  if (has('then')) throw refusal('this is a promise: await it, and pass what it gives')
-  if (has('get', 'set', 'destroy')) throw refusal('this is a session store of another library: pass the Redis behind it, by a URL or as a client of ioredis')
-  if (given instanceof URL) throw refusal('this is a URL object: pass its text, url.href')
-  if (Array.isArray(given)) throw refusal('this is an array: several servers are redis+sentinel://h1,h2/name or redis+cluster://h1,h2, or a Cluster of ioredis')
+  if (has('sendCommand') || has('send_command')) throw refusal(`${where} is a client of another package, such as redis (node-redis): pass one of ioredis, or a URL such as redis://host`)
+  if (has('then')) throw refusal(`${where} is a promise: await it, and pass what it gives`)
+  if (has('get', 'set', 'destroy')) throw refusal(`${where} is a session store of another library: pass the Redis behind it, by a URL or as a client of ioredis`)
+  if (given instanceof URL) throw refusal(`${where} is a URL object: pass its text, url.href`)
+  if (Array.isArray(given)) throw refusal(`${where} is an array: several servers are redis+sentinel://h1,h2/name or redis+cluster://h1,h2, or a Cluster of ioredis`)
   if (Object.values(given).some(isClient)) throw refusal('fastify.redis holds several connections; pass the one for sessions: redis: fastify.redis.<namespace>')
   const { name } = (Object.getPrototypeOf(given) as object | null)?.constructor ?? Object
-  if (name !== 'Object') throw refusal(`this is an object of the class ${name}: ${EXPECTED}`)
+  if (name !== 'Object') throw refusal(`${where} is an object of the class ${name}: ${TAKES}`)
   checkOptions(given as Record<string, unknown>)
   return { kind: 'options', options: given as RedisOptions }
 }
@@ -47,11 +47,9 @@ function isClient (given: unknown): given is Redis | Cluster {
   return typeof sendCommand === 'function' && typeof status === 'string' && typeof options === 'object'
 }
 
-function problemWithValue (given: unknown): string {
-  if (given === null) return `null is none of what it takes: leave the option out, or pass something. It was ${EXPECTED}`
-  if (typeof given === 'number') return 'a number is no address: write redis://host:port'
-  if (typeof given === 'function') return `this is a function or class: pass what it makes. It was ${EXPECTED}`
-  return `${EXPECTED}, not ${typeof given === 'boolean' ? String(given) : `a ${typeof given}`}`
+function nameOf (given: unknown): string {
+  if (typeof given === 'function') return 'a function or class'
+  return given === null || typeof given === 'boolean' ? String(given) : `a ${typeof given}`
 }
 
 /** What others call it, or where it belongs. */

@@ -85,6 +85,7 @@ function troubleOfText (text: string, place: string, lasting: (advice: string) =
     if (command === 'DEL') return lasting(`${what}is it a Sentinel? Then connect by redis+sentinel://${place}/name`)
     return lasting(`${what}it was renamed or switched off there, or this is no complete Redis`)
   }
+  if (/No such master/i.test(text)) return lasting(`${place} knows no master of that name, which stands behind the hosts: correct it`)
   if (/cluster support disabled/i.test(text)) return lasting(`${place} is no Cluster: connect by redis://${place}`)
   if (/SELECT is not allowed in cluster mode/i.test(text)) return clusterNode(place)
   if (/DB index/i.test(text)) return lasting(`${place} has no such database: it has as many as its setting databases says, 0 to 15 unless that was changed`)
