@@ -17,15 +17,23 @@ const INTERVAL = 200
 /** A Cluster has this long to say how it is, milliseconds. */
 const ASK_LIMIT = 1000
 
+/** What is to be known besides. */
+export interface BootOptions {
+  /** Of the keys of sessions. */
+  prefix: string
+  /** See `Target`. */
+  lenient?: boolean
+  /** A sentence to add to what is wrong. */
+  remark?: string
+}
+
 /**
  * Waits until a client is connected to a Redis that can be used. Where waiting will not help, it is given up at once.
  *
- * @param prefix of the keys of sessions
- * @param remark a sentence to add to what is wrong
  * @throws OptionError (`SESSION_OPTION_INVALID`) where that is not so within 5 s; it names host and port, and what to do
  */
-export async function untilUsable (client: Redis | Cluster, prefix: string, remark = ''): Promise<void> {
-  const trouble = await new BootCheck(client, prefix).outcome()
+export async function untilUsable (client: Redis | Cluster, { remark = '', ...options }: BootOptions): Promise<void> {
+  const trouble = await new BootCheck(client, options).outcome()
   if (trouble === undefined) return
   const { reason, advice, lasting } = trouble
   throw new OptionError('redis (SESSION_REDIS)', lasting
@@ -35,7 +43,7 @@ export async function untilUsable (client: Redis | Cluster, prefix: string, rema
 
 class BootCheck {
   readonly #client: Redis | Cluster
-  readonly #prefix: string
+  readonly #options: Omit<BootOptions, 'remark'>
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #listeners: ReadonlyArray<readonly [string, (...args: never[]) => void]>
   /** What Sentinels said since all of them were asked the last time. */
@@ -43,9 +51,9 @@ class BootCheck {
   #last: Trouble = { reason: NO_ANSWER, advice: '', lasting: false }
   #finish: (trouble: Trouble | undefined) => void = () => {}
 
-  constructor (client: Redis | Cluster, prefix: string) {
+  constructor (client: Redis | Cluster, options: Omit<BootOptions, 'remark'>) {
     this.#client = client
-    this.#prefix = prefix
+    this.#options = options
     this.#listeners = [
       ['ready', this.#check],
       ['error', this.#onError],
@@ -88,7 +96,7 @@ class BootCheck {
   readonly #check = (): void => {
     if (this.#client.status !== 'ready') return // the next 'ready' goes on from here
     const again = (): void => { this.#later(INTERVAL, this.#check) }
-    troubleWith(this.#client, this.#prefix).then((trouble) => {
+    troubleWith(this.#client, this.#options).then((trouble) => {
       if (trouble === undefined) this.#finish(undefined)
       else {
         this.#note(trouble)
@@ -138,10 +146,9 @@ class BootCheck {
   }
 }
 
-async function troubleWith (client: Redis | Cluster, prefix: string): Promise<Trouble | undefined> {
-  return client.isCluster
-    ? await troubleWithScripts(client, prefix, placeOf(client))
-    : await checkConnection(client as Redis, { database: databaseOf(client as Redis), prefix })
+async function troubleWith (client: Redis | Cluster, options: { prefix: string, lenient?: boolean }): Promise<Trouble | undefined> {
+  if (!client.isCluster) return await checkConnection(client as Redis, { database: databaseOf(client as Redis), ...options })
+  return options.lenient === true ? undefined : await troubleWithScripts(client, options.prefix)
 }
 
 /** Sentinels have users and passwords of their own. */

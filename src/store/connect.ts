@@ -38,7 +38,7 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
   try {
     for (const warning of checkClient(client, opened === undefined)) fastify.log.warn(warning)
     if (options.startup === 'require') {
-      await untilUsable(client, options.prefix, set === undefined ? `. Nothing says where Redis is, so it was ${DEFAULT_URL}` : '')
+      await untilUsable(client, { prefix: options.prefix, ...(set === undefined && { remark: `. Nothing says where Redis is, so it was ${DEFAULT_URL}` }) })
       if (opened instanceof Cluster) await connectNodes(opened)
     }
   } catch (error) {
@@ -59,7 +59,8 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
 }
 
 /**
- * A connection for programs without an app, which are about to end: the caller closes it, by `disconnect()`.
+ * A connection for programs without an app, which are about to end: the caller closes it, by `disconnect()`. Commands and
+ * rights may be missing.
  *
  * @param url one of those that the option `redis` takes, other than `memory:`
  * @param timeout milliseconds without a sign of life after which the connection counts as broken
@@ -71,7 +72,7 @@ export async function connectAlone (url: string, timeout: number, prefix: string
   // A program that is about to end waits for no reconnection, and a new connection would keep it alive.
   leaveClosed(client)
   try {
-    await untilUsable(client, prefix)
+    await untilUsable(client, { prefix, lenient: true })
     if (client instanceof Cluster) await connectNodes(client)
     else client.options.retryStrategy = () => null
     return client

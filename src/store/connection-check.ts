@@ -3,7 +3,7 @@
  * and whether sessions can be kept there. ioredis goes on in database 0 where SELECT was refused, and says so only in an
  * event, so what a connection was told is never relied upon: what Redis answers here is.
  */
-import { Command, type Redis } from 'ioredis'
+import { Command, type Cluster, type Redis } from 'ioredis'
 import { script } from './redis-script.js'
 import { placeOf } from './redis-place.js'
 import { clusterNode, isReadOnly, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
@@ -14,6 +14,10 @@ export interface Target {
   database: number
   /** What keys begin with. Nothing is stored under the keys that are used here. */
   prefix: string
+  /** Whether a command or right may be missing, for programs that tell so themselves. Default: false */
+  lenient?: boolean
+  /** The connection was in another database meanwhile. Default: false */
+  switched?: boolean
 }
 
 /** Connections that passed, by their socket: another one is another connection. */
@@ -51,7 +55,7 @@ export function hasPassed (client: Redis, database: number): boolean {
  *   as that it is full, is told to those whom it concerns
  * @throws where the connection breaks
  */
-export async function checkConnection (client: Redis, { database, prefix }: Target, switched = false): Promise<Trouble | undefined> {
+export async function checkConnection (client: Redis, { database, prefix, lenient = false, switched = false }: Target): Promise<Trouble | undefined> {
   const { stream } = client
   const place = placeOf(client)
   // A new connection is in database 0 (https://redis.io/docs/latest/commands/select/); others had better be asked.
@@ -59,13 +63,14 @@ export async function checkConnection (client: Redis, { database, prefix }: Targ
     const refused = await refusal(client, 'select', String(database))
     if (refused !== undefined) return troubleOf(refused, place)
   }
-  const trouble = await troubleWithKeys(client, prefix, place) ?? await troubleWithScripts(client, prefix, place)
+  const trouble = await troubleWithKeys(client, prefix, lenient) ?? (lenient ? undefined : await troubleWithScripts(client, prefix))
   if (trouble === undefined) passed.set(stream, database)
   return trouble
 }
 
 /** Deletes keys that do not exist: writes that change nothing. */
-async function troubleWithKeys (client: Redis, prefix: string, place: string): Promise<Trouble | undefined> {
+async function troubleWithKeys (client: Redis, prefix: string, lenient: boolean): Promise<Trouble | undefined> {
+  const place = placeOf(client)
   const [first = '', second = ''] = OTHER_SLOTS.map((tag) => prefix + tag)
   let answers = [await refusal(client, 'del', first, second)]
   if (answers[0] !== undefined && redisCode(answers[0]) === 'CROSSSLOT') {
@@ -75,7 +80,7 @@ async function troubleWithKeys (client: Redis, prefix: string, place: string): P
   for (const answer of answers) {
     if (answer === undefined) continue
     if (redisCode(answer) === 'MOVED') return clusterNode(place)
-    if (isReadOnly(answer) || isOutOfReach(answer)) return troubleOf(answer, place)
+    if (isReadOnly(answer) || (!lenient && isOutOfReach(answer))) return troubleOf(answer, place)
   }
   return undefined
 }
@@ -85,13 +90,13 @@ async function troubleWithKeys (client: Redis, prefix: string, place: string): P
  *
  * @throws where the connection breaks
  */
-export async function troubleWithScripts (client: Pick<Redis, 'sendCommand'>, prefix: string, place: string): Promise<Trouble | undefined> {
+export async function troubleWithScripts (client: Redis | Cluster, prefix: string): Promise<Trouble | undefined> {
   const answers = await Promise.all([
     refusal(client, 'evalsha', PROBE.sha, '1', prefix),
     refusal(client, 'eval', PROBE.text, '1', prefix)
   ])
   const answer = answers.find((answer) => answer !== undefined && isOutOfReach(answer))
-  return answer === undefined ? undefined : troubleOf(answer, place)
+  return answer === undefined ? undefined : troubleOf(answer, placeOf(client))
 }
 
 /** Whether a command was refused for what it is: unknown, or not allowed. */
@@ -99,7 +104,7 @@ function isOutOfReach (answer: Error): boolean {
   return redisCode(answer) === 'NOPERM' || /^ERR unknown command/i.test(answer.message)
 }
 
-async function refusal (client: Pick<Redis, 'sendCommand'>, name: string, ...args: string[]): Promise<Error | undefined> {
+async function refusal (client: Redis | Cluster, name: string, ...args: string[]): Promise<Error | undefined> {
   const command = new Command(name, args)
   client.sendCommand(command)
   try {

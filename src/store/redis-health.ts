@@ -166,7 +166,7 @@ export class RedisHealth {
     this.#checking = true
     const { stream } = client
     const switched = this.#usable !== stream && this.#trouble?.reason === 'SELECT'
-    checkConnection(client, { database: this.#database, prefix: this.#prefix }, switched).then((trouble) => {
+    checkConnection(client, { database: this.#database, prefix: this.#prefix, switched }).then((trouble) => {
       this.#checking = false
       if (client.stream !== stream) this.#check()
       else if (trouble !== undefined) this.#refuse(trouble)
