@@ -1,54 +1,70 @@
 /**
  * Whether it makes sense to ask Redis for anything, as far as the connection and its last answers tell. Nothing here is
- * asked of Redis on behalf of a request: what is known is what events and failures said, and one small command after
- * each connect.
+ * asked of Redis on behalf of a request: what is known is what events and failures said, and the check of every connection.
  */
-import { Command, type Cluster, type Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
+import { checkConnection, databaseOf, hasPassed, selectedBy } from './connection-check.js'
+import { placeOf } from './redis-place.js'
+import { isReadOnly, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
 import type { StoreStatus } from './store.js'
 
 /** How long a failure counts, milliseconds. After that, only the next one says that something is still wrong. */
 const RECENT = 5000
 /** So many failures in a row, without an answer in between, and nothing seems to work. */
 const HOPELESS = 10
-/** How long a Redis that only reads is left alone before it is looked at again, milliseconds. */
-const PROBE_INTERVAL = 200
+/** How long a Redis that cannot be used is left alone before it is looked at again, milliseconds. */
+const CHECK_INTERVAL = 200
+/**
+ * A connection that closed and is back within this is no outage, milliseconds: servers and networks close what is idle.
+ * Where the first attempt to connect again fails, it is one at once.
+ */
+const GRACE = 1000
 
-/** Hears when Redis goes away, with the reason in a word or two, and when it is back. */
-export type Report = (available: boolean, reason: string) => void
+/** Hears when Redis goes away, with the reason in a word or two and what it means, and when it is back. */
+export type Report = (available: boolean, reason: string, advice?: string) => void
 
 /** What is known of the Redis behind one client. */
 export class RedisHealth {
   readonly #client: Redis | Cluster
-  readonly #key: string
+  readonly #prefix: string
+  readonly #database: number
   readonly #report: Report
   #available: boolean | undefined
   #reason = ''
-  #readOnly = false
-  #probe: NodeJS.Timeout | undefined
+  /** The socket of the connection that may be used; never that of a Cluster. */
+  #usable: object | undefined
+  /** Why the last connection that was checked may not be used. */
+  #trouble: Trouble | undefined
+  #checking = false
+  #next: NodeJS.Timeout | undefined
+  #grace: NodeJS.Timeout | undefined
   #failures = 0
   #failedAt = -Infinity
 
   /**
    * @param client listens to its events until `close`, its errors among them
-   * @param key of the commands by which it is found out whether Redis can be written to; nothing is ever stored there
+   * @param prefix of the keys by which it is found out whether Redis can be written to; nothing is ever stored there
    * @param report called once per change
    */
-  constructor (client: Redis | Cluster, key: string, report: Report) {
+  constructor (client: Redis | Cluster, prefix: string, report: Report) {
     this.#client = client
-    this.#key = key
+    this.#prefix = prefix
     this.#report = report
-    if (client.status === 'ready') this.#available = true
+    this.#database = client.isCluster ? 0 : databaseOf(client as Redis)
     client.on('error', this.#onError)
     client.on('close', this.#onClose)
     client.on('ready', this.#onReady)
+    client.on('select', this.#onSelect)
+    if (client.status === 'ready') this.#begin()
   }
 
-  /**
-   * Redis answered that it cannot be written to (`isReadOnly`), and has not taken it back. What it still answers to reads
-   * may be old: a session that ended on the master is alive here.
-   */
-  get readOnly (): boolean {
-    return this.#readOnly
+  /** Why nothing may be sent at the moment, or `undefined`. Asks Redis nothing, and trusts no event to have been seen. */
+  obstacle (): string | undefined {
+    if (this.#client.status !== 'ready') return 'not connected'
+    if (this.#client.isCluster) return undefined
+    const client = this.#client as Redis
+    if (client.stream === this.#usable && selectedBy(client) === this.#database) return undefined
+    return this.#trouble === undefined ? 'the connection is not checked yet' : `Redis cannot be used: ${this.#trouble.reason}`
   }
 
   /** To be called with every answer. */
@@ -61,16 +77,15 @@ export class RedisHealth {
     this.#failures++
     this.#failedAt = performance.now()
     // A node of a Cluster that lost its slots says MOVED instead, and ioredis follows.
-    if (isReadOnly(error) && !this.#readOnly && !this.#client.isCluster) {
-      this.#readOnly = true
-      this.#change(false, 'READONLY')
-      this.#probeLater()
-    }
+    if (this.#client.isCluster) return
+    // What it still answers to reads may be old: a session that ended on the master is alive here.
+    if (isReadOnly(error)) this.#refuse(troubleOf(error, placeOf(this.#client)))
+    else if (redisCode(error) === 'MOVED') this.#check()
   }
 
   /** What the connection and the last answers say together. */
   status (): StoreStatus {
-    if (this.#client.status !== 'ready' || this.#readOnly) return 'down'
+    if (this.obstacle() !== undefined) return 'down'
     const recent = performance.now() - this.#failedAt < RECENT
     if (recent && this.#failures >= HOPELESS) return 'down'
     return recent || !isComplete(this.#client) ? 'degraded' : 'ready'
@@ -78,96 +93,123 @@ export class RedisHealth {
 
   /** Leaves the client alone from now on. */
   close (): void {
-    clearTimeout(this.#probe)
+    clearTimeout(this.#next)
+    clearTimeout(this.#grace)
     this.#client.off('error', this.#onError)
     this.#client.off('close', this.#onClose)
     this.#client.off('ready', this.#onReady)
+    this.#client.off('select', this.#onSelect)
+  }
+
+  /** With a client that is connected already. */
+  #begin (): void {
+    const client = this.#client as Redis
+    // Whoever hands over a connection to database 0 has it connected; what else is wrong, answers will show.
+    const usable = client.isCluster || this.#database === 0 || hasPassed(client, this.#database)
+    if (!usable) {
+      this.#check()
+      return
+    }
+    if (!client.isCluster) this.#usable = client.stream
+    this.#available = true
   }
 
   readonly #onError = (error: Error & { lastNodeError?: Error }): void => {
     // A Cluster says only that it failed; why is in what its last node said.
-    if (this.#client.status !== 'ready') this.#change(false, reasonOf(error.lastNodeError ?? error))
+    if (this.#client.status !== 'ready') this.#unavailable(troubleOf(error.lastNodeError ?? error, placeOf(this.#client)))
   }
 
   readonly #onClose = (): void => {
-    this.#change(false, 'the connection was closed')
+    clearTimeout(this.#next)
+    this.#grace ??= setTimeout(() => {
+      this.#unavailable({ reason: 'the connection was closed', advice: `${placeOf(this.#client)} closed the connection, and there is no other one yet`, lasting: false })
+    }, GRACE).unref()
   }
 
   readonly #onReady = (): void => {
     // What the connection before this one met says nothing of this one.
     this.#failures = 0
     this.#failedAt = -Infinity
-    if (this.#client.isCluster) this.#change(true, '')
-    else if (this.#readOnly) this.#probeLater()
-    else this.#probeNow()
+    if (this.#client.isCluster) this.#back()
+    // Where a replica makes the client connect again, its check would do so for ever, without a pause.
+    else if (this.#trouble !== undefined) this.#checkLater()
+    else this.#check()
   }
 
-  /** Reports what is new. Of an absent Redis only that it refuses the credentials is: waiting will not help then. */
-  #change (available: boolean, reason: string): void {
-    const known = available === this.#available && (available || reason === this.#reason || !isAccessDenied(reason))
+  /** Somebody else who uses the client told it to go to another database, or back. */
+  readonly #onSelect = (database: number): void => {
+    this.#usable = undefined
+    if (database === this.#database) this.#check()
+    else {
+      this.#unavailable(this.#trouble = {
+        reason: 'SELECT',
+        advice: `the Redis client was switched to database ${database}, and sessions are in ${this.#database}: give sessions a client of their own`,
+        lasting: true
+      })
+    }
+  }
+
+  #checkLater (): void {
+    clearTimeout(this.#next)
+    this.#next = setTimeout(this.#check, CHECK_INTERVAL).unref()
+  }
+
+  readonly #check = (): void => {
+    clearTimeout(this.#next)
+    const client = this.#client as Redis
+    // The next 'ready' or 'select' goes on from here.
+    if (client.status !== 'ready' || selectedBy(client) !== this.#database) return
+    if (this.#checking) {
+      this.#checkLater()
+      return
+    }
+    this.#checking = true
+    const { stream } = client
+    const switched = this.#usable !== stream && this.#trouble?.reason === 'SELECT'
+    checkConnection(client, { database: this.#database, prefix: this.#prefix, switched }).then((trouble) => {
+      this.#checking = false
+      if (client.stream !== stream) this.#check()
+      else if (trouble !== undefined) this.#refuse(trouble)
+      else {
+        this.#trouble = undefined
+        this.#usable = stream
+        this.#back()
+      }
+    }, () => {
+      this.#checking = false
+      // The connection broke, or the client's own patience ended.
+      this.#checkLater()
+    })
+  }
+
+  /** The present connection may not be used, until a check finds that it may. */
+  #refuse (trouble: Trouble): void {
+    this.#usable = undefined
+    this.#trouble = trouble
+    this.#unavailable(trouble)
+    this.#checkLater()
+  }
+
+  #back (): void {
+    clearTimeout(this.#grace)
+    this.#grace = undefined
+    this.#change(true, '')
+  }
+
+  #unavailable ({ reason, advice, lasting }: Trouble): void {
+    clearTimeout(this.#grace)
+    this.#grace = undefined
+    this.#change(false, reason, advice, lasting)
+  }
+
+  /** Reports what is new. Of an absent Redis only that somebody has to change something is: waiting will not help then. */
+  #change (available: boolean, reason: string, advice?: string, lasting = false): void {
+    const known = available === this.#available && (available || reason === this.#reason || !lasting)
     if (known) return
     this.#available = available
     this.#reason = reason
-    this.#report(available, reason)
+    this.#report(available, reason, advice)
   }
-
-  #probeLater (): void {
-    clearTimeout(this.#probe)
-    this.#probe = setTimeout(this.#probeNow, PROBE_INTERVAL).unref()
-  }
-
-  readonly #probeNow = (): void => {
-    if (this.#client.status !== 'ready') return // the next 'ready' goes on from here
-    canWrite(this.#client, this.#key).then((writable) => {
-      this.#readOnly = !writable
-      this.#change(writable, 'READONLY')
-      if (!writable) this.#probeLater()
-    }, () => {}) // the connection broke
-  }
-}
-
-/**
- * Asks Redis to delete a key that does not exist: a write that changes nothing.
- *
- * @returns whether Redis takes writes. Another refusal than READONLY counts as yes: it is told to those whom it concerns
- * @throws where the connection breaks
- */
-export async function canWrite (client: Redis | Cluster, key: string): Promise<boolean> {
-  const command = new Command('del', [key])
-  client.sendCommand(command)
-  try {
-    await command.promise
-    return true
-  } catch (error) {
-    if ((error as Error).name !== 'ReplyError') throw error
-    return !isReadOnly(error as Error)
-  }
-}
-
-/** Whether an error of Redis says that it is a replica, whose data may be old and which takes no writes. */
-export function isReadOnly (error: Error): boolean {
-  const code = redisCode(error)
-  return code === 'READONLY' || code === 'MASTERDOWN'
-}
-
-/**
- * The code in an error reply of Redis, which is its first word. Before Redis 7, what a command said inside of a script
- * stood at the end of `ERR Error running script (call to f_…): @user_script: 3: -READONLY You can't write …`.
- *
- * @returns `undefined` where the error is none of Redis
- */
-export function redisCode ({ message }: Error): string | undefined {
-  return /^ERR Error running script\b.*?: -?([A-Z]{2,32}) /.exec(message)?.[1] ?? /^([A-Z]{2,32})\b/.exec(message)?.[1]
-}
-
-/** What went wrong, in a word that holds no credentials. */
-export function reasonOf (error: Error | undefined): string {
-  return (error as NodeJS.ErrnoException | undefined)?.code ?? (error === undefined ? undefined : redisCode(error)) ?? 'no answer'
-}
-
-/** Whether Redis refused who wants to connect, rather than what he wants: nothing that waiting will change. */
-export function isAccessDenied (reason: string): boolean {
-  return reason === 'WRONGPASS' || reason === 'NOAUTH' || reason === 'NOPERM'
 }
 
 /** Whether every slot of a Cluster has a master that can be asked. */

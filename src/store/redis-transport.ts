@@ -3,9 +3,10 @@
  */
 import { Command, type Cluster, type Redis } from 'ioredis'
 import { RecordError, StoreUnavailableError } from '../errors.js'
-import { redisCode, RedisHealth, type Report } from './redis-health.js'
+import { RedisHealth, type Report } from './redis-health.js'
 import { NOT_A_RECORD } from './redis-scripts.js'
 import type { Script } from './redis-script.js'
+import { redisCode } from './redis-trouble.js'
 import type { StoreStatus } from './store.js'
 
 /** What a call may answer: ioredis hands over strings as Buffers where no encoding is asked for. */
@@ -129,8 +130,8 @@ export class RedisTransport {
   /** Why nothing is sent to Redis at the moment, or `undefined`. */
   #obstacle (): string | undefined {
     // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
-    if (this.#client.status !== 'ready') return 'not connected'
-    if (this.#health.readOnly) return 'Redis is a replica, whose data may be old'
+    const obstacle = this.#health.obstacle()
+    if (obstacle !== undefined) return obstacle
     // One connection answers in the order of asking, so nothing gets an answer before what waits already too long.
     if (this.#owed.count > 0 && !this.#client.isCluster) return 'Redis is behind with its answers'
     if (this.#underWay + this.#owed.count >= MAX_UNDER_WAY) return 'too many commands are under way'

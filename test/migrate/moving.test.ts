@@ -278,6 +278,7 @@ test('no session comes from a cookie that is forged, altered, doubled, expired o
     t.equal(await calls(), begin)
 
     const late = await newApp(t, from(system, { until: new Date(Date.now() - 1) }))
+    const connected = await calls()
     t.equal((await oldBrowser(late, good).json('/')).isNew, true)
     const real = Date.now
     try {
@@ -286,7 +287,7 @@ test('no session comes from a cookie that is forged, altered, doubled, expired o
     } finally {
       Date.now = real
     }
-    t.equal(await calls(), begin, 'after `until` it costs nothing')
+    t.equal(await calls(), connected, 'after `until` it costs nothing')
 
     await redis.ask('PEXPIRE', (await keys()).find((key) => good.includes(key.slice(5, 15)) || Buffer.from(decodeURIComponent(value).split('.')[0]!, 'base64').toString() === key.slice(5))!, '1')
     await new Promise((resolve) => setTimeout(resolve, 10))

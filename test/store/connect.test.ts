@@ -95,14 +95,25 @@ test('a URL with user, password and database is understood; credentials never re
   }
 })
 
-test('the plugin needs no more of Redis than the documented commands', async (t) => {
-  const redis = await startRedis({ config: 'user app on >pa55word ~session:* resetchannels -@all +evalsha +eval +hgetall +hget +hmget +hset +hdel +hlen +hexists +exists +del +pttl +pexpire +time +memory|usage +ping +info +hello +client|setname +quit\nuser default on nopass ~* +@all' })
+test('a connection that was closed by the plugin arms no timer, so that nothing runs after the app is closed', async (t) => {
+  const redis = await startRedis()
   t.teardown(() => redis.stop())
-  const app = await makeApp(t, { redis: `redis://app:pa55word@127.0.0.1:${redis.port}`, rotateEvery: 0.3, rotateGrace: 0.1 }, routes)
-  const browser = await use(t, app)
-  await new Promise((resolve) => setTimeout(resolve, 320))
-  const before = browser.token
-  await browser.get('/')
-  t.not(browser.token, before, 'renewal, too')
-  t.ok(await app.sessions.inspect(browser.token!.split('.')[0]!))
+  for (const startup of ['require', 'lazy'] as const) {
+    const app = await makeApp(t, { redis: redis.url, startup })
+    await until('ready', 5000, () => app.sessions.status() === 'ready')
+    const connections = async (): Promise<number> => (await redis.ask('CLIENT', 'LIST') as string).trim().split('\n').length
+    const before = await connections()
+    await app.close()
+    const { setTimeout: real } = globalThis
+    const armed: string[] = []
+    globalThis.setTimeout = ((...args: Parameters<typeof real>) => {
+      armed.push(new Error().stack!)
+      return real(...args)
+    }) as typeof real
+    t.teardown(() => { globalThis.setTimeout = real })
+    await until('Redis has seen it go', 5000, async () => await connections() < before)
+    await sleep(300)
+    globalThis.setTimeout = real
+    t.strictSame(armed.filter((stack) => /src\/store\//.test(stack)), [], startup)
+  }
 })

@@ -1,0 +1,117 @@
+/**
+ * What is asked of Redis on every new connection before anything else: whether it is in the database that was asked for,
+ * and whether sessions can be kept there. ioredis goes on in database 0 where SELECT was refused, and says so only in an
+ * event, so what a connection was told is never relied upon: what Redis answers here is.
+ */
+import { Command, type Cluster, type Redis } from 'ioredis'
+import { script } from './redis-script.js'
+import { placeOf } from './redis-place.js'
+import { clusterNode, isReadOnly, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
+
+/** What a connection is to be good for. */
+export interface Target {
+  /** The number of the database. */
+  database: number
+  /** What keys begin with. Nothing is stored under the keys that are used here. */
+  prefix: string
+  /** Whether a command or right may be missing, for programs that tell so themselves. Default: false */
+  lenient?: boolean
+  /** The connection was in another database meanwhile. Default: false */
+  switched?: boolean
+}
+
+/** Connections that passed, by their socket: another one is another connection. */
+const passed = new WeakMap<object, number>()
+
+/** Two keys that belong to different slots of a Cluster, unless the prefix itself decides upon the slot. */
+const OTHER_SLOTS = ['{1}', '{2}']
+/** So many keys in slots all over a Cluster. */
+const SPREAD = 32
+const PROBE = script('return 1')
+
+/**
+ * The database that a client is meant for: the one it was made for, or switched to since by `select()`. ioredis goes back to
+ * that one after a reconnection.
+ */
+export function databaseOf (client: Redis): number {
+  const { prevCondition } = client as unknown as { prevCondition?: { select?: number } | null }
+  return prevCondition?.select ?? client.condition?.select ?? client.options.db ?? 0
+}
+
+/** The database to which the present connection of a client was last told to go. */
+export function selectedBy (client: Redis): number {
+  return client.condition?.select ?? 0
+}
+
+/** Whether the present connection of a client passed the check for this database. Asks Redis nothing. */
+export function hasPassed (client: Redis, database: number): boolean {
+  return passed.get(client.stream) === database
+}
+
+/**
+ * Checks the present connection of a client.
+ *
+ * @returns why it cannot be used, or `undefined`: then `hasPassed` knows it. What Redis refuses for another reason, such
+ *   as that it is full, is told to those whom it concerns
+ * @throws where the connection breaks
+ */
+export async function checkConnection (client: Redis, { database, prefix, lenient = false, switched = false }: Target): Promise<Trouble | undefined> {
+  const { stream } = client
+  const place = placeOf(client)
+  // A new connection is in database 0 (https://redis.io/docs/latest/commands/select/); others had better be asked.
+  if (database !== 0 || switched) {
+    const refused = await refusal(client, 'select', String(database))
+    if (refused !== undefined) return troubleOf(refused, place)
+  }
+  const trouble = await troubleWithKeys(client, prefix, lenient) ?? (lenient ? undefined : await troubleWithScripts(client, prefix))
+  if (trouble === undefined) passed.set(stream, database)
+  return trouble
+}
+
+/** Deletes keys that do not exist: writes that change nothing. */
+async function troubleWithKeys (client: Redis, prefix: string, lenient: boolean): Promise<Trouble | undefined> {
+  const place = placeOf(client)
+  const [first = '', second = ''] = OTHER_SLOTS.map((tag) => prefix + tag)
+  let answers = [await refusal(client, 'del', first, second)]
+  if (answers[0] !== undefined && redisCode(answers[0]) === 'CROSSSLOT') {
+    // One node may have all slots of a Cluster, and then serves everything.
+    answers = await Promise.all(Array.from({ length: SPREAD }, (_, i) => refusal(client, 'del', `${prefix}{${i}}`)))
+  }
+  for (const answer of answers) {
+    if (answer === undefined) continue
+    if (redisCode(answer) === 'MOVED') return clusterNode(place)
+    if (isReadOnly(answer) || (!lenient && isOutOfReach(answer))) return troubleOf(answer, place)
+  }
+  return undefined
+}
+
+/**
+ * Whether scripts can be run; also for a Cluster, where one node stands for all.
+ *
+ * @throws where the connection breaks
+ */
+export async function troubleWithScripts (client: Redis | Cluster, prefix: string): Promise<Trouble | undefined> {
+  const answers = await Promise.all([
+    refusal(client, 'evalsha', PROBE.sha, '1', prefix),
+    refusal(client, 'eval', PROBE.text, '1', prefix)
+  ])
+  const answer = answers.find((answer) => answer !== undefined && isOutOfReach(answer))
+  return answer === undefined ? undefined : troubleOf(answer, placeOf(client))
+}
+
+/** Whether a command was refused for what it is: unknown, or not allowed. */
+function isOutOfReach (answer: Error): boolean {
+  return redisCode(answer) === 'NOPERM' || /^ERR unknown command/i.test(answer.message)
+}
+
+async function refusal (client: Redis | Cluster, name: string, ...args: string[]): Promise<Error | undefined> {
+  const command = new Command(name, args)
+  client.sendCommand(command)
+  try {
+    await command.promise
+    return undefined
+  } catch (error) {
+    if ((error as Error).name !== 'ReplyError') throw error
+    return error as Error
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What listens at an address: asked by a connection of one's own where a client only says that it could not connect. No
+ * name and no password is sent.
+ */
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { nameOf, type Port } from './redis-place.js'
+import { troubleOf, type Trouble } from './redis-trouble.js'
+
+/** One look may take this long, milliseconds. */
+const LIMIT = 1000
+/** So long a server has to object to a TLS connection after the handshake, where TLS 1.3 lets it, milliseconds. */
+const OBJECTION = 100
+
+/**
+ * Looks at what listens somewhere.
+ *
+ * @returns what is wrong there, or `undefined` where it seems to be a Redis that speaks as it should, or nothing came of it
+ */
+export async function probePort (port: Port): Promise<Trouble | undefined> {
+  const place = nameOf(port)
+  const { host, path, family, tls } = port
+  const address = path == null || path === '' ? { host: host ?? 'localhost', port: port.port ?? 6379, ...(family !== undefined && { family }) } : { path }
+  const speakTls = (more: ConnectionOptions): Promise<Exchange> => exchange(connectTls({ ...address, ...more }), 'secureConnect', OBJECTION)
+  const speakPlain = (): Promise<Exchange> => exchange(connectPlain(address), 'connect', 0)
+
+  if (tls == null || tls === false) {
+    const plain = await speakPlain()
+    if (plain.connected && !isRedis(plain.answer)) {
+      if ((await speakTls({ rejectUnauthorized: false })).connected) return { reason: 'TLS', lasting: true, advice: `${place} speaks TLS: connect by rediss://, or with tls: {} in ioredis options` }
+      if (plain.answer !== '') return { reason: 'EPROTO', lasting: true, advice: `what listens at ${place} is no Redis: correct the address` }
+    }
+    return plain.error === undefined ? undefined : troubleOf(plain.error, place)
+  }
+  const secure = await speakTls(tls === true ? {} : tls)
+  if (isRedis(secure.answer)) return undefined
+  const trouble = secure.error === undefined ? undefined : troubleOf(secure.error, place)
+  if (trouble?.lasting !== true && isRedis((await speakPlain()).answer)) return { reason: 'TLS', lasting: true, advice: `${place} does not speak TLS: connect by redis://, or without tls in ioredis options` }
+  return trouble
+}
+
+interface Exchange { connected: boolean, answer: string, error?: Error }
+
+/** Connects, says PING and waits for the first words of an answer, or for the end. */
+async function exchange (socket: Socket, event: 'connect' | 'secureConnect', pause: number): Promise<Exchange> {
+  const result: Exchange = { connected: false, answer: '' }
+  let timer: NodeJS.Timeout | undefined
+  await new Promise<void>((resolve) => {
+    const limit = setTimeout(resolve, LIMIT)
+    const done = (): void => { clearTimeout(limit); resolve() }
+    socket.once(event, () => {
+      result.connected = true
+      timer = setTimeout(() => { socket.write('PING\r\n') }, pause)
+    })
+    socket.once('data', (data) => { result.answer = String(data); done() })
+    socket.once('error', (error) => { result.error = error; done() })
+    socket.once('close', done)
+  })
+  clearTimeout(timer)
+  // Whatever it may still say.
+  socket.on('error', () => {})
+  socket.destroy()
+  return result
+}
+
+/** The kinds of RESP replies that may stand for PING: done, or refused. */
+function isRedis (answer: string): boolean {
+  return /^[+-]/.test(answer)
+}

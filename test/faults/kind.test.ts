@@ -1,0 +1,222 @@
+/** What is there is no Redis that sessions can be kept in as they were told to: each case has its own sentence, soon. */
+import { createServer } from 'node:http'
+import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { test, type Test } from 'tap'
+import { allUnavailable, routes, sessions } from './kit.js'
+import { makeApp, type Lines } from '../support/app.js'
+import { startCluster } from '../support/redis-cluster.js'
+import { startRedis, type RedisProcess, type StartOptions } from '../support/redis-process.js'
+import { startSentinelGroup } from '../support/redis-sentinel.js'
+import { Certificates, startTlsRedis, type TlsRedis, type CertificateKind } from '../support/redis-tls.js'
+import { until } from '../support/until.js'
+
+/** Milliseconds within which a boot is given up where waiting cannot help, and far below the time that is waited else. */
+const SOON = 3500
+/** What no message may hold. */
+const PASSWORD = 'pa55word'
+
+async function start (t: Test, options: StartOptions = {}): Promise<RedisProcess> {
+  const redis = await startRedis(options)
+  t.teardown(() => redis.stop())
+  return redis
+}
+
+async function startTls (t: Test, ...options: Parameters<typeof startTlsRedis>): Promise<TlsRedis> {
+  const server = await startTlsRedis(...options)
+  t.teardown(() => server.redis.stop())
+  return server
+}
+
+/** A port on which a server of another kind listens. */
+async function portOf (t: Test, server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  return (server.address() as AddressInfo).port
+}
+
+/** Checks that the boot fails with a sentence, within some time, and says nothing that it should not. */
+async function refuses (t: Test, what: string, redis: unknown, sentence: RegExp, within = SOON): Promise<void> {
+  const begin = performance.now()
+  const error: Error = await makeApp(t, { redis: redis as any }).then(() => { throw new Error(`${what}: booted`) }, (error: Error) => error)
+  const took = performance.now() - begin
+  t.match(error, { code: 'SESSION_OPTION_INVALID', message: sentence }, what)
+  t.notMatch(`${error.stack} ${JSON.stringify(error)}`, PASSWORD, what)
+  t.ok(took < within, `${what}: ${Math.round(took)} ms`)
+}
+
+test('a node of a Cluster of several is no single Redis, whatever it is asked first', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(() => cluster.stop())
+  for (const [i, { url, port, host }] of cluster.nodes.entries()) {
+    await refuses(t, `node ${i}`, i % 2 === 0 ? url : { host, port }, new RegExp(`${host}:${port} is a node of a Cluster: connect by redis\\+cluster://${host}:${port}`))
+  }
+  const [node] = cluster.nodes
+  await refuses(t, 'with a database', `${node!.url}/2`, /is a node of a Cluster.*without a database/)
+  const client = node!.client()
+  await refuses(t, 'a client of the application', client, /is a node of a Cluster.*or pass a Cluster of ioredis/)
+  for (const one of cluster.nodes) await one.ask('ACL', 'SETUSER', 'app', 'on', `>${PASSWORD}`, '~*', '+@all', '-cluster|info')
+  await refuses(t, 'a right of Cluster clients is missing', cluster.url.replace('://', `://app:${PASSWORD}@`), /may not run CLUSTER INFO \(NOPERM\): allow \+cluster\|info/)
+  for (const one of cluster.nodes) await one.ask('ACL', 'SETUSER', 'app', '+cluster|info', '-cluster|slots')
+  await refuses(t, 'the other one', cluster.url.replace('://', `://app:${PASSWORD}@`), /may not run CLUSTER SLOTS \(NOPERM\): allow \+cluster\|slots/)
+  for (const one of cluster.nodes) await one.ask('ACL', 'SETUSER', 'app', '+cluster|slots', '-evalsha')
+  await refuses(t, 'scripts', cluster.url.replace('://', `://app:${PASSWORD}@`), /may not run EVALSHA/)
+
+  // Prefixes that put all keys into one slot have one node, but only that.
+  const prefix = '{app}:'
+  const owner = await cluster.masterOf(prefix)
+  await makeApp(t, { redis: owner.url, prefix })
+  await t.rejects(makeApp(t, { redis: cluster.nodes.find((one) => one !== owner)!.url, prefix }), { message: /is a node of a Cluster/ })
+
+  // Not known before it is there, where the app does not wait.
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: node!.url, startup: 'lazy', lines }, routes)
+  await until('the log says so', 5000, () => lines.some(({ reason, advice }) => reason === 'MOVED' && /redis\+cluster/.test(String(advice))))
+  t.equal(app.sessions.status(), 'down')
+  for (let i = 0; i < 10; i++) t.equal((await app.inject('/set?a=1')).statusCode, 503)
+})
+
+test('a Cluster of one node works as a single Redis, and is none any more when it gets a second one', async (t) => {
+  const config = 'cluster-enabled yes\ncluster-node-timeout 1500'
+  const [one, two] = [await start(t, { config }), await start(t, { config })]
+  await one.ask('CLUSTER', 'ADDSLOTS', ...Array.from({ length: 16_384 }, (_, slot) => String(slot)))
+  await until('the Cluster is ok', 10_000, async () => (await one.ask('CLUSTER', 'INFO') as string).includes('cluster_state:ok'))
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: one.url, lines }, routes)
+  await sessions(app, 5)
+  await one.ask('FLUSHALL')
+  await one.ask('CLUSTER', 'MEET', two.host, String(two.port))
+  await until('they have met', 10_000, async () => (await two.ask('CLUSTER', 'NODES') as string).trim().split('\n').length === 2 && (await two.ask('CLUSTER', 'INFO') as string).includes('cluster_state:ok'))
+  const [, id] = /^(\w+) .*myself/m.exec(await two.ask('CLUSTER', 'NODES') as string)!
+  // The target first, or it would not be believed.
+  for (const node of [two, one]) {
+    const client = node.client({ disableClientInfo: true })
+    await Promise.all(Array.from({ length: 8192 }, (_, slot) => client.cluster('SETSLOT', slot, 'NODE', id!)))
+  }
+  await until('the log says so', 10_000, async () => {
+    await app.inject('/set?a=1')
+    return lines.some(({ reason, advice }) => reason === 'MOVED' && /redis\+cluster/.test(String(advice)))
+  })
+  t.equal(app.sessions.status(), 'down')
+})
+
+test('what is no Cluster, no Sentinel, or knows no such master', async (t) => {
+  const redis = await start(t)
+  await refuses(t, 'Cluster', `redis+cluster://${redis.host}:${redis.port}`, new RegExp(`${redis.host}:${redis.port} is no Cluster: connect by redis://${redis.host}:${redis.port}`))
+  await refuses(t, 'Sentinel', `redis+sentinel://${redis.host}:${redis.port}/mymaster`, new RegExp(`${redis.host}:${redis.port} is no Sentinel: connect .* redis://`))
+  const group = await startSentinelGroup()
+  t.teardown(() => group.stop())
+  const [sentinel] = group.sentinels
+  await refuses(t, 'name', group.url.replace(group.name, 'nobody'), /knows no master of that name/)
+  await refuses(t, 'a Sentinel as a Redis', sentinel!.url, new RegExp(`${sentinel!.host}:${sentinel!.port} does not know the command DEL.*redis\\+sentinel://`))
+  // One of them that is wrong is no reason to give up.
+  await makeApp(t, { redis: `redis+sentinel://${redis.host}:${redis.port},${group.sentinels.map(({ host, port }) => `${host}:${port}`).join(',')}/${group.name}` })
+})
+
+test('TLS and none', async (t) => {
+  const { redis, port, url, certificates } = await startTls(t)
+  const ca = certificates.read('ca.pem')
+  await makeApp(t, { redis: { host: 'localhost', port, tls: { ca } } })
+  for (const given of [`redis://user:${PASSWORD}@localhost:${port}`, { host: 'localhost', port }, `redis+cluster://localhost:${port}`]) {
+    await refuses(t, 'plain to TLS', given, new RegExp(`localhost:${port} speaks TLS: connect by rediss://`))
+  }
+  await refuses(t, 'plain Sentinel to TLS', `redis+sentinel://localhost:${port}/mymaster`, new RegExp(`localhost:${port} speaks TLS`))
+  for (const given of [`rediss://user:${PASSWORD}@localhost:${redis.port}`, { host: 'localhost', port: redis.port, tls: { ca } }, `rediss+cluster://localhost:${redis.port}`]) {
+    await refuses(t, 'TLS to plain', given, new RegExp(`localhost:${redis.port} does not speak TLS: connect by redis://`))
+  }
+  const client = new Redis({ host: 'localhost', port, retryStrategy: () => 100 })
+  client.on('error', () => {})
+  t.teardown(() => { client.disconnect() })
+  await refuses(t, 'a client of the application', client, /speaks TLS/)
+  for (const given of [url, url.replace('rediss:', 'rediss+cluster:'), { host: 'localhost', port, tls: {} }]) {
+    await refuses(t, 'not trusted', given, new RegExp(`certificate of localhost:${port} is not trusted \\(\\w+\\): name its CA in the variable NODE_EXTRA_CA_CERTS`))
+  }
+})
+
+test('certificates', async (t) => {
+  const certificates = new Certificates()
+  const ca = certificates.read('ca.pem')
+  for (const [kind, sentence] of [
+    ['expired', /has expired \(CERT_HAS_EXPIRED\): renew it/],
+    ['foreign', /is for another host name \(ERR_TLS_CERT_ALTNAME_INVALID\): .*tls\.servername/]
+  ] as ReadonlyArray<[CertificateKind, RegExp]>) {
+    const { port } = await startTls(t, kind, {}, certificates)
+    await refuses(t, kind, { host: 'localhost', port, tls: { ca } }, new RegExp(`certificate of localhost:${port} ${sentence.source}`))
+  }
+  const { port } = await startTls(t, 'good', { clients: true }, certificates)
+  await refuses(t, 'of the client', { host: 'localhost', port, tls: { ca } }, new RegExp(`localhost:${port} wants a certificate from its clients.*tls\\.cert and tls\\.key`))
+  await makeApp(t, { redis: { host: 'localhost', port, tls: { ca, cert: certificates.read('good.pem'), key: certificates.read('good.key') } } })
+})
+
+test('a certificate that expires while the app runs: what is connected goes on, the log says why nothing comes back, and it heals', async (t) => {
+  const { redis, port, certificates } = await startTls(t)
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: { host: 'localhost', port, tls: { ca: certificates.read('ca.pem') } }, lines }, routes)
+  const [browser] = await sessions(app, 1)
+  const show = async (kind: CertificateKind): Promise<void> => {
+    const client = redis.client()
+    await client.call('CONFIG', 'SET', 'tls-cert-file', certificates.path(`${kind}.pem`), 'tls-key-file', certificates.path(`${kind}.key`))
+  }
+  await show('expired')
+  t.strictSame(await browser!.json('/'), { user: '0' })
+  await redis.ask('CLIENT', 'KILL', 'TYPE', 'normal')
+  await until('the log says why', 5000, () => lines.some(({ reason, advice }) => reason === 'CERT_HAS_EXPIRED' && /renew it/.test(String(advice))))
+  await allUnavailable(t, app, browser!.clone(), 0)
+  await show('good')
+  await until('it heals', 5000, () => app.sessions.status() === 'ready')
+  t.strictSame(await browser!.json('/'), { user: '0' })
+})
+
+test('commands and rights that are missing', async (t) => {
+  const renamed = async (...commands: string[]): Promise<RedisProcess> =>
+    await start(t, { config: commands.map((command) => `rename-command ${command} ""`).join('\n') })
+  for (const commands of [['EVAL', 'EVALSHA'], ['EVAL'], ['EVALSHA'], ['INFO'], ['DEL']]) {
+    const { url, port } = await renamed(...commands)
+    await refuses(t, commands.join(' '), url, new RegExp(`:${port} does not know the command (?:${commands.join('|')}), which sessions need`))
+  }
+  const unchecked = await renamed('INFO')
+  await makeApp(t, { redis: { host: unchecked.host, port: unchecked.port, enableReadyCheck: false } })
+
+  const redis = await start(t)
+  const url = redis.url.replace('://', `://app:${PASSWORD}@`)
+  for (const [rules, sentence] of [
+    [['-eval'], /may not run EVAL \(NOPERM\): allow \+eval/],
+    [['-evalsha'], /may not run EVALSHA \(NOPERM\): allow \+evalsha/],
+    [['-del'], /may not run DEL \(NOPERM\): allow \+del/],
+    [['resetkeys', '~other:*'], /may not touch the keys of sessions \(NOPERM\)/],
+    [['off'], /refused the user or password \(WRONGPASS\)/],
+    [['resetpass', '>another'], /refused the user or password \(WRONGPASS\): .*encodeURIComponent/]
+  ] as const) {
+    await redis.ask('ACL', 'SETUSER', 'app', 'reset', 'on', `>${PASSWORD}`, '~*', '&*', '+@all', ...rules)
+    await refuses(t, rules.join(' '), url, new RegExp(`${redis.host}:${redis.port}.* ${sentence.source}`))
+  }
+  await redis.ask('CONFIG', 'SET', 'requirepass', PASSWORD)
+  await refuses(t, 'no password', redis.url, new RegExp(`${redis.host}:${redis.port} wants a password.*NOAUTH`))
+  await refuses(t, 'wrong one behind the ?', `${redis.url}?password=${PASSWORD}x`, /WRONGPASS/)
+})
+
+test('what is no Redis at all', async (t) => {
+  const web = createServer((_, response) => { response.end('hello') })
+  const port = await portOf(t, web)
+  await refuses(t, 'HTTP', `redis://127.0.0.1:${port}`, new RegExp(`what listens at 127\\.0\\.0\\.1:${port} is no Redis`))
+  const mute = await portOf(t, createTcpServer((socket) => { socket.on('error', () => {}) }))
+  await refuses(t, 'mute', `redis://127.0.0.1:${mute}`, new RegExp(`within 5 s \\(.*127\\.0\\.0\\.1:${mute} gives no answer`), 9500)
+})
+
+test('Unix sockets', async (t) => {
+  const redis = await start(t)
+  const path = join(redis.directory, 'own.sock')
+  const local = await start(t, { args: ['--unixsocket', path, '--requirepass', PASSWORD] })
+  for (const scheme of ['unix', 'redis+unix']) {
+    const app = await makeApp(t, { redis: `${scheme}://:${PASSWORD}@${path}?db=2` }, routes)
+    const [browser] = await sessions(app, 1)
+    t.strictSame(await browser!.json('/'), { user: '0' }, scheme)
+  }
+  t.match(await local.client({ password: PASSWORD }).info('keyspace'), /^db2:keys=2,/m)
+  t.notMatch(await local.client({ password: PASSWORD }).info('keyspace'), /^db0:/m)
+  await refuses(t, 'password', `unix://:${PASSWORD}x@${path}`, new RegExp(`${path} refused the user or password`))
+  await refuses(t, 'nothing there', `unix://${path}2`, new RegExp(`within 5 s \\(ENOENT\\): there is no socket ${path}2`), 9500)
+})
