@@ -12,7 +12,6 @@ import type { ResolvedMigration } from './migrate/options.js'
 import type { CookieOptions, ResolvedOptions } from './options.js'
 import { Endings } from './session/endings.js'
 import type { FieldRules } from './session/fields.js'
-import { FieldSchema } from './session/schema.js'
 import type { SessionInstance } from './session/state.js'
 import { connectStore } from './store/connect.js'
 import { WatchedStore } from './store/watched.js'
@@ -42,7 +41,7 @@ export async function assemble (fastify: FastifyInstance, options: ResolvedOptio
   const fieldRules: FieldRules = {
     maxDepth: options.maxDepth,
     maxFieldSize: options.maxFieldSize,
-    schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
+    schema: options.schema,
     onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
   }
   const migrations = connectMigrations(options.migrateFrom, connected, {

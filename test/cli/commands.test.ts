@@ -218,7 +218,7 @@ test('doctor: a good Redis, and each thing that can be wrong', async (t) => {
   t.match(bad.all, 'did you mean SESSION_LIFETIME')
 
   const wrong = await doctor({ ...env, SESSION_SECRET: 'hunter2', SESSION_EXPIRE: '60' })
-  t.match(wrong, { code: 3, found: { options: /^problem: secret \(SESSION_SECRET\): each needs at least 32 bytes/ } })
+  t.match(wrong, { code: 3, found: { options: /^problem: secret \(SESSION_SECRET\): it needs at least 32 bytes/ } })
   t.notMatch(wrong.all, 'hunter2')
   t.match((await doctor({ ...env, SESSION_SECRET: '' })).found, { options: /^warning: secret/ }, 'an app may have it from elsewhere')
 
