@@ -1,5 +1,7 @@
 /** The connection of a command to the Redis of the sessions. */
 import type { Cluster, Redis } from 'ioredis'
+import { textOf } from '../environment.js'
+import { OptionsSchema } from '../options.js'
 import { connectAlone } from '../store/connect.js'
 import { RedisStore } from '../store/redis.js'
 import { CommandError } from './command.js'
@@ -18,8 +20,8 @@ export interface Connection {
 
 /** Where the sessions are, from flags and environment; a variable that is empty counts as not set. */
 export function place (flags: { redis?: string | undefined, prefix?: string | undefined }, env: NodeJS.ProcessEnv): { url: string, prefix: string, where: string } {
-  const url = flags.redis ?? (env['SESSION_REDIS'] || 'redis://localhost:6379')
-  return { url, prefix: flags.prefix ?? (env['SESSION_REDIS_PREFIX'] || 'session:'), where: describe(url) }
+  const url = flags.redis ?? textOf(OptionsSchema, 'redis', env) ?? 'redis://localhost:6379'
+  return { url, prefix: flags.prefix ?? textOf(OptionsSchema, 'prefix', env) ?? 'session:', where: describe(url) }
 }
 
 /**
