@@ -44,8 +44,8 @@ declare module 'fastify' {
   }
 }
 
-/** A request as this instance of the plugin decorates it. */
-type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | null>
+/** A request as this instance of the plugin decorates it; in contexts that were there before the plugin, nothing is there at first. */
+type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | null | undefined>
 
 async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): Promise<void> {
   const options = resolveOptions(given, process.env)
@@ -70,10 +70,10 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   if (saysSomething(fastify.log)) fastify.addHook('onResponse', warnOfLostChanges)
 
   function sessionOf (request: Decorated): Session {
-    const session = request[kSession] as Session | null
-    if (session !== null) return session
-    const reply = request[kReply] as FastifyReply | null
-    if (reply === null) throw new TooEarlyError(decoratorName)
+    const session = request[kSession] as Session | null | undefined
+    if (session != null) return session
+    const reply = request[kReply] as FastifyReply | null | undefined
+    if (reply == null) throw new TooEarlyError(decoratorName)
     return newSession(request, reply, routeSession(request))
   }
 
@@ -194,8 +194,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Saves what changed, before the first byte of the response leaves. */
   function saveSession (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error?: Error | null, payload?: unknown) => void): void {
-    const session = (request as Decorated)[kSession] as Session | null
-    if (session === null) {
+    const session = (request as Decorated)[kSession] as Session | null | undefined
+    if (session == null) {
       done()
       return
     }
@@ -224,8 +224,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
 
   /** Where the application wrote the response by hand, `saveSession` was not called. */
   function warnOfLostChanges (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const session = (request as Decorated)[kSession] as Session | null
-    if (session !== null && !session.sealed && session.dirty) {
+    const session = (request as Decorated)[kSession] as Session | null | undefined
+    if (session != null && !session.sealed && session.dirty) {
       const { method, routeOptions: { url = '' } } = request
       warn(`lost ${method} ${url}`, () => {
         request.log.warn({ route: `${method} ${url}` }, 'the session was changed and not saved: before writing to a hijacked reply, await session.save()')

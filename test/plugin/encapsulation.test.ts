@@ -71,6 +71,7 @@ test('routes that were declared first have the session too', async (t) => {
   app.register(async (child) => { routes(child) }, { prefix: '/child' })
   app.register(sessionPlugin, options)
   const browser = new Browser(app)
+  t.strictSame(await browser.json('/child/'), {}, 'also where no cookie came')
   await browser.get('/set?a=1')
   t.strictSame(await browser.json('/child/'), { a: '1' })
 })
