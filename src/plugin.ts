@@ -14,7 +14,8 @@ import { resolveOptions, type SessionOptions } from './options.js'
 import { isDemanding, refusalOf, type AuthenticationRule } from './session/authentication.js'
 import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
-import type { RouteSession } from './session/state.js'
+import { guardRoutes } from './routes.js'
+import { RouteRules, type RouteSession } from './session/route.js'
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
 import { seldom } from './seldom.js'
@@ -30,15 +31,13 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /**
-     * For the plugin instance whose `decoratorName` is `session`; others go by their own names.
+     * For the plugin instance whose `decoratorName` is `session`; others go by their own names. Checked before the app is
+     * ready.
      *
      * `false`: no cookie is read and Redis is not asked; the session is empty and cannot be changed.
-     * `{ touch: false }`: requests to this route do not extend the session.
-     * `{ onStoreError: 'anonymous' }`: where the session cannot be loaded because the store does not answer, the handler
-     * runs all the same, with an empty session that cannot be changed (`session.degraded` is `true`).
-     * `{ onStoreError: 'fail' }`: 503 before the handler, also where the option `onStoreError` says otherwise.
-     * `{ maxAuthAge }`: 401 unless the user was authenticated within so many seconds. `{ elevated: true }`: 403 unless the
-     * session is elevated.
+     * Else an object with any of `touch`, `onStoreError`, `maxAuthAge` (seconds) and `elevated`.
+     *
+     * @default the session is loaded, and extended, for whoever has one
      */
     session?: RouteSession
   }
@@ -55,6 +54,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   const warn = seldom()
   const { instance, cookie, migrations } = await assemble(fastify, options, warn)
   const { signer } = instance
+  const rules = new RouteRules(decoratorName, options.userField !== undefined)
+  guardRoutes(fastify, decoratorName, rules)
   fastify.addHook('onClose', async () => { await instance.endings.close() })
 
   // One property each, known from the start, so that requests keep one shape.
@@ -74,12 +75,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     if (session != null) return session
     const reply = request[kReply] as FastifyReply | null | undefined
     if (reply == null) throw new TooEarlyError(decoratorName)
-    return newSession(request, reply, routeSession(request))
-  }
-
-  function routeSession (request: FastifyRequest): RouteSession {
-    const config: object | undefined = request.routeOptions.config
-    return (config as Record<string, RouteSession> | undefined)?.[decoratorName]
+    return newSession(request, reply, rules.of(request))
   }
 
   function newSession (request: Decorated, reply: FastifyReply, route: RouteSession): Session {
@@ -100,9 +96,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   /** Loads the session, and holds it against what the route asks for. */
   function beginRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     (request as Decorated)[kReply] = reply
-    // Asked for once, because Fastify puts the answer together anew every time. And asked for here: routes that were added
-    // before this plugin was loaded have its hooks, too, but were never announced to it.
-    const route = routeSession(request)
+    // Asked for once, because Fastify puts the answer together anew every time.
+    const route = rules.of(request)
     loadSession(request, reply, route, isDemanding(route) ? guarded(request, route, done) : done)
   }
 

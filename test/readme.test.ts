@@ -56,6 +56,11 @@ test('the table of options is that of the schema', async t => {
   }
 })
 
+test('the table of routes has all settings', async t => {
+  const rows = table('routes').map(([first]) => /^`\{ (\w+): .*\}`$/.exec(first!)?.[1] ?? first)
+  t.strictSame(rows, ['`false`', ...commentsOf('session/route.ts', 'RouteSchema').map(({ path }) => path)])
+})
+
 test('the table of errors has all classes, with their codes and statuses', async t => {
   const classes = Object.values(errors).filter(value => typeof value === 'function').map(Class => new Class('', ''))
   t.strictSame(

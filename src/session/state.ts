@@ -9,9 +9,9 @@ import { PERSISTENT, SESSION_TTL } from '../store/record.js'
 import type { Bound, LoadedRecord, Rules, Settings, Store } from '../store/store.js'
 import { deviceLabel, networkOf } from '../users/device.js'
 import type { Member, UserIndex } from '../users/user-index.js'
-import type { AuthenticationRule } from './authentication.js'
 import type { Endings } from './endings.js'
 import { Fields, type FieldRules } from './fields.js'
+import type { RouteSession } from './route.js'
 
 /** What all sessions of one plugin instance share. */
 export interface SessionInstance {
@@ -31,11 +31,7 @@ export interface SessionInstance {
   readonly endings: Endings
 }
 
-/** What a route's `config.session`, or `config.<decoratorName>`, says. */
-export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } & AuthenticationRule | undefined
-
-/** What the option `onStoreError` says. */
-export type OnStoreError = 'fail' | 'anonymous'
+export type { OnStoreError, RouteSession } from './route.js'
 
 /** A record that ends when the one that takes its place is stored. */
 export interface Replaced { id: string, digest: string, carried: boolean, bound: Bound | undefined }
