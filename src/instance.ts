@@ -9,6 +9,7 @@ import { connectMigrations } from './migrate/connect.js'
 import type { Migrations } from './migrate/migration.js'
 import { MovingCookie } from './migrate/moving-cookie.js'
 import type { ResolvedMigration } from './migrate/options.js'
+import { settle } from './neighbours.js'
 import type { CookieOptions, ResolvedOptions } from './options.js'
 import { Endings } from './session/endings.js'
 import type { FieldRules } from './session/fields.js'
@@ -31,12 +32,14 @@ export interface Assembled {
  * Puts an instance together, and connects its store.
  *
  * @param warn writes a warning that anybody can provoke, but not every time
- * @throws OptionError (`SESSION_OPTION_INVALID`), see `connectStore` and `connectMigrations`
+ * @throws OptionError (`SESSION_OPTION_INVALID`), see `settle`, `connectStore` and `connectMigrations`
  */
 export async function assemble (fastify: FastifyInstance, options: ResolvedOptions, warn: (kind: string, write: () => void) => void): Promise<Assembled> {
   const { decoratorName } = options
+  const settleStore = settle(fastify, options)
   const cookie = await makeCookie(fastify, options.cookie, options.migrateFrom)
   const connected = await connectStore(fastify, options.redis, options)
+  settleStore(connected)
   const store = new WatchedStore(connected, decoratorName)
   const fieldRules: FieldRules = {
     maxDepth: options.maxDepth,

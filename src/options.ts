@@ -329,8 +329,8 @@ function merge (environment: Record<string, unknown>, given: Record<string, unkn
   return merged
 }
 
-/** An error about an option, which also names its variables. */
-function optionError (option: string, message: string): Error {
+/** An error about an option (`SESSION_OPTION_INVALID`), which also names its variables. */
+export function optionError (option: string, message: string): Error {
   const variables = variablesOf(OptionsSchema, option)
   return new OptionError(variables.length === 0 ? option : `${option} (${variables.join(' or ')})`, message)
 }

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
+import { keyspaceOf, type Keyspace } from './keyspace.js'
 import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
@@ -48,6 +49,11 @@ export class RedisStore implements Store {
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
     this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
+  }
+
+  /** The keys that are this store's. */
+  get keyspace (): Keyspace {
+    return keyspaceOf(this.#client, this.#prefix)
   }
 
   /** The connection, for what else has to be asked of the same Redis. */

@@ -42,7 +42,7 @@ test('twice under one name in one context, Fastify refuses', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sessionPlugin, options)
-  await t.rejects(async () => { await app.register(sessionPlugin, options) }, { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /session/ })
+  await t.rejects(async () => { await app.register(sessionPlugin, { ...options, cookie: { name: 'other' } }) }, { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /session/ })
 })
 
 test('config of a route is by the name of the decorator', async (t) => {
