@@ -239,8 +239,11 @@ export const OptionsSchema = Type.Object({
 
 type Complete = Static<typeof OptionsSchema>
 
-/** The plugin's options, as `fastify.register(sessionPlugin, options)` takes them: all may be left out, or be `undefined`. */
-export interface SessionOptions extends Settings<typeof OptionsSchema, 'cookie'> {}
+/**
+ * The plugin's options, as `fastify.register(sessionPlugin, options)` takes them: all may be left out, or be `undefined`.
+ * (Not so `prefix`, by its type: Fastify has an option of that name, and does not take `undefined` for it.)
+ */
+export interface SessionOptions extends Omit<Settings<typeof OptionsSchema, 'cookie'>, 'prefix'>, Partial<Pick<Complete, 'prefix'>> {}
 
 /** Checked cookie options; the name is decided. */
 export type CookieOptions = Static<typeof CookieSchema> & { name: string }

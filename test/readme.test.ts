@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -10,6 +10,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import ts from 'typescript'
 import { Browser } from './support/browser.js'
+import { buildPackage } from './support/build-package.js'
 import { startRedis } from './support/redis-process.js'
 import { commentsOf } from './support/schema-comments.js'
 import { setCookiesOf } from './support/set-cookie.js'
@@ -136,15 +137,6 @@ test('nobody can start an app with a secret from this page', async t => {
   const literals = readme.matchAll(/\bsecret\w*\s*[:=]\s*\[?['"]([^'"]*)['"]|SESSION_SECRET=(?!\$)([^\s`]+)/g)
   t.strictSame([...literals].map(([, literal, variable]) => literal ?? variable!).filter(secret => !refused(secret)), [])
 })
-
-/** Compiles the plugin into a package of its own, so that the examples use what would be published, of these sources. */
-function buildPackage (directory: string): void {
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
-  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  // `npm run build` and `npm run types` check the sources; here they are only compiled.
-  ts.createProgram(fileNames, { ...options, outDir: join(directory, 'dist'), noCheck: true }).emit()
-  cpSync(join(root, 'package.json'), join(directory, 'package.json'))
-}
 
 /** Type-checks the examples and compiles them into `out`; returns what is wrong with them. */
 function compileExamples (directory: string): string[] {

@@ -6,7 +6,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { isDemanding } from './authentication.js'
 import { OptionError } from '../errors.js'
-import type { Exact } from '../exact.js'
+import type { Instead, NoOthers } from '../exact.js'
 import { hintFor, type Known } from '../hints.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { isPlain, kindOf, leaves, problemOf, withDefaults, type Settings } from '../settings.js'
@@ -49,11 +49,14 @@ export const RouteSchema = Type.Object({
 /** What a route may set, all of which may be left out. */
 export interface RouteSettings extends Settings<typeof RouteSchema> {}
 
+/** A name of its own, for messages of the compiler. */
+interface NoOtherSettings extends NoOthers<RouteSettings> {}
+
 /**
  * `config.session` of a route, for a second instance `config.<decoratorName>`. `false`: no cookie is read and the store is
  * not asked; the session is empty and cannot be changed.
  */
-export type RouteSession = false | Exact<RouteSettings> | undefined
+export type RouteSession = Instead<false, RouteSettings> | RouteSettings & NoOtherSettings | undefined
 
 /** What the option `onStoreError` says. */
 export type OnStoreError = 'fail' | 'anonymous'

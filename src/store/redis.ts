@@ -44,7 +44,7 @@ export class RedisStore implements Store {
    * @param options.report called with `false` and a reason when Redis goes away (or, not connected yet, cannot be reached),
    *   and with `true` when it is back
    */
-  constructor (client: Redis | Cluster, options: { prefix?: string, timeout?: number, report?: Report } = {}) {
+  constructor (client: Redis | Cluster, options: { prefix?: string | undefined, timeout?: number | undefined, report?: Report | undefined } = {}) {
     this.#client = client
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
