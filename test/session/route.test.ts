@@ -268,8 +268,12 @@ test('what the plugin was never told of is checked by its first request', async 
     for (const [url, session] of Object.entries({ '/typo': { elevate: true }, '/null': null, '/guarded': { elevated: true }, '/open': {} })) app.get(url, { config: { session } }, handler)
     app.register(async (child) => { child.get('/child', { config: { session: { maxAuthAge: 'an hour' } } }, handler) })
     const { default: sessionPlugin } = await import(${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)})
-    app.register(sessionPlugin, ${JSON.stringify(options)})
-    app.after(() => { app.get('/late', { config: { session: process.argv.at(-1) === 'late' ? { elevate: true } : { elevated: true } } }, handler) })
+    const add = (context) => {
+      context.register(sessionPlugin, ${JSON.stringify(options)})
+      context.after(() => { context.get('/late', { config: { session: process.argv.includes('late') ? { elevate: true } : { elevated: true } } }, handler) })
+    }
+    if (process.argv.includes('in-child')) app.register(async (child) => { add(child) })
+    else add(app)
     try {
       await app.ready()
       const answers = {}
@@ -290,5 +294,7 @@ test('what the plugin was never told of is checked by its first request', async 
   t.strictSame(await run(), {
     '/typo': invalid, '/null': invalid, '/guarded': [401, 'SESSION_LOGIN_REQUIRED'], '/open': [200, ''], '/child': invalid, '/late': [401, 'SESSION_LOGIN_REQUIRED']
   })
-  t.match(await run('late'), { boot: /GET \/late: config\.session\.elevate: unknown/ }, 'what is added after the plugin is known to it')
+  for (const where of [[], ['in-child']]) {
+    t.match(await run('late', ...where), { boot: /GET \/late: config\.session\.elevate: unknown/ }, 'what is added after the plugin is known to it')
+  }
 })
