@@ -6,7 +6,7 @@
  */
 import createError from '@fastify/error'
 
-/** An option or a `SESSION_*` variable is missing, malformed or contradicts another one. Thrown at boot. */
+/** An option, a `SESSION_*` variable or a route's `config.session` is missing, malformed or contradicts another one. Thrown at boot. */
 export const OptionError = createError<[string, string]>('SESSION_OPTION_INVALID', 'fastify-live-session: %s: %s', 500)
 
 /**

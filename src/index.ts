@@ -4,7 +4,7 @@ export type { MigrateFrom } from './migrate/options.js'
 export type {
   LiveAttribute, LiveAttributes, RememberOptions, Session, SessionData, SessionMethods
 } from './session/types.js'
-export type { RouteSession } from './session/context.js'
+export type { RouteSession } from './session/route.js'
 export type { SessionDetails, SessionInfo, SessionOrId, Sessions } from './sessions.js'
 export type { SessionEvent, SessionEvents, StoreOperation } from './diagnostics.js'
 export { MemoryStore } from './store/memory.js'

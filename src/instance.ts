@@ -9,10 +9,10 @@ import { connectMigrations } from './migrate/connect.js'
 import type { Migrations } from './migrate/migration.js'
 import { MovingCookie } from './migrate/moving-cookie.js'
 import type { ResolvedMigration } from './migrate/options.js'
+import { settle } from './neighbours.js'
 import type { CookieOptions, ResolvedOptions } from './options.js'
 import type { SessionInstance } from './session/context.js'
 import { Endings } from './session/endings.js'
-import { FieldSchema } from './session/schema.js'
 import type { FieldRules } from './session/snapshot.js'
 import { TakeBacks } from './session/take-backs.js'
 import { connectStore } from './store/connect.js'
@@ -33,17 +33,19 @@ export interface Assembled {
  * Puts an instance together, and connects its store.
  *
  * @param warn writes a warning that anybody can provoke, but not every time
- * @throws OptionError (`SESSION_OPTION_INVALID`), see `connectStore` and `connectMigrations`
+ * @throws OptionError (`SESSION_OPTION_INVALID`), see `settle`, `connectStore` and `connectMigrations`
  */
 export async function assemble (fastify: FastifyInstance, options: ResolvedOptions, warn: (kind: string, write: () => void) => void): Promise<Assembled> {
   const { decoratorName } = options
+  const settleStore = settle(fastify, options)
   const cookie = await makeCookie(fastify, options.cookie, options.migrateFrom)
   const connected = await connectStore(fastify, options.redis, options)
+  settleStore(connected)
   const store = new WatchedStore(connected, decoratorName)
   const fieldRules: FieldRules = {
     maxDepth: options.maxDepth,
     maxFieldSize: options.maxFieldSize,
-    schema: options.schema === undefined ? undefined : new FieldSchema(options.schema),
+    schema: options.schema,
     onMisfit: (name) => { warn(`misfit ${name}`, () => { fastify.log.warn({ field: name }, 'a stored session field does not fit the schema and reads as absent') }) }
   }
   const migrations = connectMigrations(options.migrateFrom, connected, {

@@ -13,9 +13,10 @@ import { isDemanding, refusalOf, type AuthenticationRule } from './session/authe
 import { HeldPayload } from './response/held-payload.js'
 import { hold, release } from './response/held-reply.js'
 import { isWebResponse, writeHeaders } from './response/headers.js'
-import type { RouteSession } from './session/context.js'
 import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
+import { guardRoutes } from './routes.js'
+import { RouteRules, type RouteSession } from './session/route.js'
 import type { Session as PublicSession } from './session/types.js'
 import { Sessions } from './sessions.js'
 import { seldom } from './seldom.js'
@@ -31,22 +32,20 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /**
-     * For the plugin instance whose `decoratorName` is `session`; others go by their own names.
+     * For the plugin instance whose `decoratorName` is `session`; others go by their own names. Checked before the app is
+     * ready.
      *
      * `false`: no cookie is read and Redis is not asked; the session is empty and cannot be changed.
-     * `{ touch: false }`: requests to this route do not extend the session.
-     * `{ onStoreError: 'anonymous' }`: where the session cannot be loaded because the store does not answer, the handler
-     * runs all the same, with an empty session that cannot be changed (`session.degraded` is `true`).
-     * `{ onStoreError: 'fail' }`: 503 before the handler, also where the option `onStoreError` says otherwise.
-     * `{ maxAuthAge }`: 401 unless the user was authenticated within so many seconds. `{ elevated: true }`: 403 unless the
-     * session is elevated.
+     * Else an object with any of `touch`, `onStoreError`, `maxAuthAge` (seconds) and `elevated`.
+     *
+     * @default the session is loaded, and extended, for whoever has one
      */
     session?: RouteSession
   }
 }
 
-/** A request as this instance of the plugin decorates it. */
-type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | typeof SAVED | null>
+/** A request as this instance of the plugin decorates it; in contexts that were there before the plugin, nothing is there at first. */
+type Decorated = FastifyRequest & Record<symbol, Session | FastifyReply | typeof SAVED | null | undefined>
 
 /** In place of a session that nobody had looked at when the response was about to leave. */
 const SAVED = Symbol('saved')
@@ -59,6 +58,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   const warn = seldom()
   const { instance, cookie, migrations } = await assemble(fastify, options, warn)
   const { signer } = instance
+  const rules = new RouteRules(decoratorName, options.userField !== undefined)
+  guardRoutes(fastify, decoratorName, rules)
   fastify.addHook('onClose', async () => {
     await instance.endings.close()
     await instance.takeBacks.close()
@@ -83,14 +84,9 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     if (known != null && known !== SAVED) return known.readable ? known : undefined
     const reply = request[kReply] as FastifyReply | null | undefined
     if (reply == null) return undefined
-    const session = newSession(request, reply, routeSession(request))
+    const session = newSession(request, reply, rules.of(request))
     if (known === SAVED) session.seal()
     return session
-  }
-
-  function routeSession (request: FastifyRequest): RouteSession {
-    const config: object | undefined = request.routeOptions.config
-    return (config as Record<string, RouteSession> | undefined)?.[decoratorName]
   }
 
   function newSession (request: Decorated, reply: FastifyReply, route: RouteSession): Session {
@@ -114,9 +110,8 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   /** Loads the session, and holds it against what the route asks for. */
   function beginRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     (request as Decorated)[kReply] = reply
-    // Asked for once, because Fastify puts the answer together anew every time. And asked for here: routes that were added
-    // before this plugin was loaded have its hooks, too, but were never announced to it.
-    const route = routeSession(request)
+    // Asked for once, because Fastify puts the answer together anew every time.
+    const route = rules.of(request)
     loadSession(request, reply, route, isDemanding(route) ? guarded(request, route, done) : done)
   }
 

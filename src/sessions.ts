@@ -88,7 +88,7 @@ export class Sessions {
    * @param options.current marks this session in the list: usually `request.session`
    * @throws `SESSION_NO_USERS` without the option `userField`
    */
-  async list (user: UserValue, { current }: { current?: SessionOrId } = {}): Promise<SessionInfo[]> {
+  async list (user: UserValue, { current }: { current?: SessionOrId | undefined } = {}): Promise<SessionInfo[]> {
     const found = await this.#index.list(userKey(user))
     return found.map((description) => infoOf(description, idOf(current))).sort((a, b) => b.lastAccessedAt.getTime() - a.lastAccessedAt.getTime())
   }
@@ -116,7 +116,7 @@ export class Sessions {
    * @returns how many were ended
    * @throws `SESSION_NO_USERS`; `SESSION_STORE_UNAVAILABLE`: some may be left
    */
-  async endAll (user: UserValue, { except }: { except?: SessionOrId } = {}): Promise<number> {
+  async endAll (user: UserValue, { except }: { except?: SessionOrId | undefined } = {}): Promise<number> {
     return await this.#index.endAll(userKey(user), idOf(except))
   }
 

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
-import { readEnvironment, variableOf, type Environment } from '../src/environment.js'
+import { readEnvironment, textOf, variablesOf, type Environment } from '../src/environment.js'
 import { OptionsSchema } from '../src/options.js'
+import { leaves } from '../src/settings.js'
 
 function read (environment: Environment): Record<string, unknown> {
   return readEnvironment(OptionsSchema, environment, [])
@@ -60,11 +61,11 @@ test('every variable sets its option, converted to its type', async (t) => {
     rotateEvery: 900,
     rotateGrace: 5,
     cookie: {
-      name: 'sid', secure: true, httpOnly: false, domain: 'example.com', path: '/app', sameSite: 'strict', partitioned: false, priority: 'high', persistent: true
+      name: 'sid', secure: true, httpOnly: false, domain: 'example.com', path: '/app', sameSite: 'Strict', partitioned: false, priority: 'HIGH', persistent: true
     },
     decoratorName: 'visit',
     saveOnError: true,
-    onStoreError: 'anonymous',
+    onStoreError: 'Anonymous',
     timeout: 100,
     maxFields: 10,
     maxFieldSize: 100,
@@ -105,37 +106,62 @@ test('no error repeats what a variable holds', async (t) => {
   }
 })
 
-test('the variable of an option is known by the option\'s path', async (t) => {
-  t.equal(variableOf(OptionsSchema, 'idleTimeout'), 'SESSION_EXPIRE')
-  t.equal(variableOf(OptionsSchema, 'cookie.name'), 'SESSION_COOKIE_ID')
-  t.equal(variableOf(OptionsSchema, 'cookie'), undefined)
-  t.equal(variableOf(OptionsSchema, 'schema'), undefined)
-  t.equal(variableOf(OptionsSchema, 'nonsense'), undefined)
+test('the variables of an option are known by the option\'s path', async (t) => {
+  t.strictSame(variablesOf(OptionsSchema, 'idleTimeout'), ['SESSION_EXPIRE', 'SESSION_IDLE_TIMEOUT'])
+  t.strictSame(variablesOf(OptionsSchema, 'cookie.name'), ['SESSION_COOKIE_ID', 'SESSION_COOKIE_NAME'])
+  for (const none of ['cookie', 'schema', 'nonsense']) t.strictSame(variablesOf(OptionsSchema, none), [], none)
 })
 
-test('every option that a string can say has a variable of its own', async (t) => {
-  const properties: Array<[string, { env?: string }]> = Object.entries(OptionsSchema.properties).flatMap(([name, property]): Array<[string, { env?: string }]> =>
-    'properties' in property ? Object.entries(property.properties).map(([key, inner]) => [`${name}.${key}`, inner as { env?: string }]) : [[name, property as { env?: string }]])
-  const noString = ['schema', 'migrateFrom']
-  const variables = properties.filter(([name]) => !noString.includes(name)).map(([name, { env }]) => {
-    t.match(env, /^SESSION_[A-Z]+(?:_[A-Z]+)*$/, name)
-    t.equal(variableOf(OptionsSchema, name), env)
-    return env
-  })
-  t.equal(new Set(variables).size, variables.length)
+test('every option that a string can say has a variable that follows its name, and no variable is that of two', async (t) => {
+  const all: string[] = []
+  for (const [path] of leaves(OptionsSchema)) {
+    const option = path.join('.')
+    const variables = variablesOf(OptionsSchema, option)
+    if (['schema', 'migrateFrom'].includes(option)) t.strictSame(variables, [], option)
+    else t.ok(variables.includes(`SESSION_${option.replace('.', '_').replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`), option)
+    all.push(...variables)
+  }
+  t.equal(new Set(all).size, all.length)
 })
 
-test('an unknown variable is warned about, with the nearest known one', async (t) => {
-  for (const [variable, nearest] of [
-    ['SESSION_EXPIRES', 'SESSION_EXPIRE'], ['SESSION_EXPIRY', 'SESSION_EXPIRE'], ['SESSION_SECRETS', 'SESSION_SECRET'], ['SESSION_SECERT', 'SESSION_SECRET'], ['SESSION_COOKIE_NAME', 'SESSION_COOKIE_ID'],
-    ['SESSION_COOKIE_SAMESITE', 'SESSION_COOKIE_SAME_SITE'], ['SESSION_COOKIE_HTTPONLY', 'SESSION_COOKIE_HTTP_ONLY'], ['SESSION_REDIS_PREFX', 'SESSION_REDIS_PREFIX'], ['SESSION_MAXFIELDS', 'SESSION_MAX_FIELDS'],
-    ['SESSION_LIFE_TIME', 'SESSION_LIFETIME']
+test('of two variables either will do, and both where they agree', async (t) => {
+  for (const [option, one, other, value] of [
+    ['idleTimeout', 'SESSION_EXPIRE', 'SESSION_IDLE_TIMEOUT', '60'],
+    ['cookie.name', 'SESSION_COOKIE_ID', 'SESSION_COOKIE_NAME', 'sid'],
+    ['prefix', 'SESSION_REDIS_PREFIX', 'SESSION_PREFIX', 'app:'],
+    ['maxSessionsPerUser', 'SESSION_MAX_PER_USER', 'SESSION_MAX_SESSIONS_PER_USER', '3']
   ] as const) {
-    const warnings = warningsOf(variable)
-    t.equal(warnings.length, 1, variable)
-    // Where two are as near, either will do.
-    if (variable === 'SESSION_COOKIE_NAME') t.match(warnings[0], /did you mean SESSION_COOKIE_\w+\?/)
-    else t.equal(warnings[0], `the environment variable ${variable} is unknown; did you mean ${nearest}?`)
+    const expected = read({ [one]: value })
+    t.not(Object.keys(expected).length, 0)
+    t.strictSame(read({ [other]: value }), expected, other)
+    t.strictSame(read({ [one]: value, [other]: value }), expected, 'both')
+    t.strictSame(read({ [one]: '', [other]: value }), expected, 'an empty one is none')
+    t.throws(() => read({ [one]: value, [other]: `${value}0` }),
+      { code: 'SESSION_OPTION_INVALID', message: `fastify-live-session: ${option}: the variables ${one} and ${other} both stand for it, and say different things: set one of them` })
+    t.equal(textOf(OptionsSchema, option, { [other]: value }), value)
+    t.equal(textOf(OptionsSchema, option, { [one]: '' }), undefined)
+    const warnings: string[] = []
+    readEnvironment(OptionsSchema, { [other]: value }, warnings)
+    t.strictSame(warnings, [])
+  }
+  t.throws(() => read({ SESSION_IDLE_TIMEOUT: '30m' }), { message: 'fastify-live-session: idleTimeout (SESSION_IDLE_TIMEOUT): expected a number without sign or unit' })
+})
+
+test('an unknown variable is warned about, with what it may have meant', async (t) => {
+  for (const [variable, meant] of [
+    ['SESSION_EXPIRS', 'SESSION_EXPIRE'], ['SESSION_SECRT', 'SESSION_SECRET'], ['SESSION_SECERT', 'SESSION_SECRET'],
+    ['SESSION_COOKIE_SAMESITE', 'SESSION_COOKIE_SAME_SITE'], ['SESSION_SAMESITE', 'SESSION_COOKIE_SAME_SITE'], ['SESSION_COOKIE_HTTPONLY', 'SESSION_COOKIE_HTTP_ONLY'],
+    ['SESSION_REDIS_PREFX', 'SESSION_REDIS_PREFIX'], ['SESSION_MAXFIELDS', 'SESSION_MAX_FIELDS'], ['SESSION_LIFE_TIME', 'SESSION_LIFETIME'], ['SESSION_IDLETIMEOUT', 'SESSION_EXPIRE']
+  ] as const) t.strictSame(warningsOf(variable), [`the environment variable ${variable} is unknown; did you mean ${meant}?`])
+  for (const [variable, hint] of [
+    ['SESSION_TTL', /; here that is SESSION_EXPIRE \(.*\) or SESSION_LIFETIME \(.*\), both in seconds/], ['SESSION_MAX_AGE', /here that is SESSION_EXPIRE/], ['SESSION_COOKIE_MAX_AGE', /here that is SESSION_EXPIRE/],
+    ['SESSION_STORE', /here that is SESSION_REDIS$/], ['SESSION_REDIS_URL', /here that is SESSION_REDIS$/], ['SESSION_DRIVER', /here that is SESSION_REDIS$/],
+    ['SESSION_KEY_PREFIX', /here that is SESSION_REDIS_PREFIX$/], ['SESSION_COOKIE', /here that is SESSION_COOKIE_ID$/], ['SESSION_PASSWORD', /here that is SESSION_SECRET$/], ['SESSION_SALT', /here that is SESSION_SECRET,/],
+    ['SESSION_ROLLING', /here that is SESSION_TOUCH_INTERVAL:/], ['SESSION_SAVE_UNINITIALIZED', /; leave it out: a session without data/], ['SESSION_SECURE_COOKIE', /here that is SESSION_COOKIE_SECURE$/],
+    ['SESSION_A', /is unknown$/], ['SESSION_CONSTRUCTOR', /is unknown$/], ['SESSION_FEATURE_FLAGS', /is unknown$/]
+  ] as const) {
+    t.equal(warningsOf(variable).length, 1, variable)
+    t.match(warningsOf(variable), [hint])
   }
 })
 
@@ -149,8 +175,8 @@ test('warnings name no values, and known or foreign variables cause none', async
 
 test('any schema can be read, groups within groups included', async (t) => {
   const schema = Type.Object({
-    a: Type.Object({ b: Type.Object({ c: Type.Number({ env: 'SESSION_C' }) }), d: Type.Boolean({ env: 'SESSION_D' }) }),
-    e: Type.String({ env: 'SESSION_E' })
+    a: Type.Object({ b: Type.Object({ c: Type.Number({ env: ['SESSION_C'] }) }), d: Type.Boolean({ env: ['SESSION_D'] }) }),
+    e: Type.String({ env: ['SESSION_E'] })
   })
   t.strictSame(readEnvironment(schema, { SESSION_C: '1', SESSION_D: 'on', SESSION_E: 'x' }, []), { a: { b: { c: 1 }, d: true }, e: 'x' })
   t.throws(() => readEnvironment(schema, { SESSION_C: 'x' }, []), { message: /a\.b\.c \(SESSION_C\)/ })

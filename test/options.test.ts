@@ -46,6 +46,7 @@ test('the defaults are those of the README', async (t) => {
     maxSessionsPerUser: 0,
     onLimit: 'end-oldest',
     devices: false,
+    schema: undefined,
     secrets: [SECRET],
     cookie: { name: '__Host-session-id', secure: true, httpOnly: true, path: '/', sameSite: 'lax', partitioned: false, persistent: false },
     rules: { idleTimeout: 1_800_000, touchInterval: 30_000, lifetime: 43_200_000, rotateEvery: 0, rotateGrace: 10_000, maxFields: 100, maxRecordSize: 65536, users: false },
@@ -100,17 +101,40 @@ test('Fastify\'s own options of register are no options of ours', async (t) => {
   t.notOk('logSerializers' in options)
 })
 
-test('an unknown option is refused, and named', async (t) => {
-  refused(t, { idletimeout: 5 }, 'idletimeout')
-  refused(t, { cookie: { samesite: 'lax' } }, 'cookie.samesite')
-  refused(t, { cookieName: 'sid' }, 'cookieName')
-  refused(t, { cookie: { maxAge: 5 } }, 'cookie.maxAge')
+test('an unknown option is refused, and what was meant is named', async (t) => {
+  const times = /: unknown; here that is idleTimeout \(how long .*\) or lifetime \(.*\), both in seconds; cookie\.persistent/
+  for (const [option, message] of [
+    ['idletimeout', /: unknown; did you mean idleTimeout\?$/], ['idleTimout', /mean idleTimeout\?/], ['IDLE_TIMEOUT', /mean idleTimeout\?/],
+    ['sameSite', /mean cookie\.sameSite\?/], ['httpOnly', /mean cookie\.httpOnly\?/], ['name', /mean cookie\.name\?/], ['cookieName', /mean cookie\.name\?/],
+    ['maxAge', times], ['ttl', times], ['expires', times],
+    ['saveUninitialized', /leave it out: a session without data is never stored/], ['resave', /leave it out: only what changed/], ['genid', /leave it out: ids/],
+    ['rolling', /here that is touchInterval/], ['disableTouch', /touch: false/], ['store', /here that is redis$/], ['client', /here that is redis$/], ['url', /here that is redis$/],
+    ['key', /here that is secret for what signs the cookie, cookie\.name for its name/], ['salt', /here that is secret/], ['password', /here that is secret$/],
+    ['keyPrefix', /here that is prefix$/], ['sessionName', /here that is cookie\.name$/], ['trustProxy', /an option of Fastify/],
+    // Not so far from idleTimeout that it would be nonsense, but nobody means that.
+    ['idle', /here that is idleTimeout/], ['zzz', /: zzz: unknown$/], ['constructor', /: unknown$/], ['toString', /: unknown$/]
+  ] as Array<[string, RegExp]>) refused(t, { [option]: 1 }, option, message)
+  for (const [option, message] of [
+    ['samesite', /mean cookie\.sameSite\?/], ['maxAge', times], ['expires', times], ['idleTimeout', /mean idleTimeout\?/], ['secret', /mean secret\?/],
+    ['signed', /leave it out: the cookie is always signed/], ['zzz', /: unknown$/]
+  ] as Array<[string, RegExp]>) refused(t, { cookie: { [option]: 1 } }, `cookie.${option}`, message)
+})
+
+test('what is no object is no group of options', async (t) => {
+  for (const [cookie, kind] of [
+    [() => ({ secure: false }), 'a function'], [true, 'a boolean'], [[], 'an array'], [null, 'null'], ['sid', 'a string'], [new Map([['secure', false]]), 'an object of class Map'],
+    [Object.create({ secure: false }), 'an object that inherits from another']
+  ] as Array<[unknown, string]>) {
+    t.throws(() => resolve({ cookie }), { code: 'SESSION_OPTION_INVALID', message: `fastify-live-session: cookie: expected an object, not ${kind}` })
+    t.throws(() => resolve({ cookie }, { SESSION_COOKIE_PATH: '/x' }), { message: /expected an object/ })
+  }
+  t.equal(resolve({ cookie: Object.assign(Object.create(null), { path: '/x' }) }).cookie.path, '/x')
 })
 
 test('a wrong type or value is refused, and the option named with its variable', async (t) => {
   for (const [option, variable, values] of [
-    ['prefix', 'SESSION_REDIS_PREFIX', [5, null, 'x'.repeat(129), {}]],
-    ['idleTimeout', 'SESSION_EXPIRE', [0, 0.5, -1, '60', null, Number.NaN, Number.POSITIVE_INFINITY, 60n, [60]]],
+    ['prefix', 'SESSION_REDIS_PREFIX or SESSION_PREFIX', [5, null, 'x'.repeat(129), {}]],
+    ['idleTimeout', 'SESSION_EXPIRE or SESSION_IDLE_TIMEOUT', [0, 0.5, -1, '60', null, Number.NaN, Number.POSITIVE_INFINITY, 60n, [60]]],
     ['lifetime', 'SESSION_LIFETIME', [0, -1, '60', Number.NaN, Number.POSITIVE_INFINITY]],
     ['touchInterval', 'SESSION_TOUCH_INTERVAL', [-1, '5', Number.NaN]],
     ['rotateEvery', 'SESSION_ROTATE_EVERY', [-1, '5', Number.NaN]],
@@ -118,7 +142,7 @@ test('a wrong type or value is refused, and the option named with its variable',
     ['decoratorName', 'SESSION_DECORATOR_NAME', ['', '1a', 'a-b', 'a b', 'größe', 5]],
     ['saveOnError', 'SESSION_SAVE_ON_ERROR', ['true', 1, null]],
     ['onStoreError', 'SESSION_ON_STORE_ERROR', ['ignore', '', true, null]],
-    ['timeout', 'SESSION_TIMEOUT', [9, 100.5, '100', -1]],
+    ['timeout', 'SESSION_TIMEOUT', [9, 100.5, '100', -1, 600_001, 2 ** 31, 3e9]],
     ['maxFields', 'SESSION_MAX_FIELDS', [0, 1001, 1.5, '10']],
     ['maxFieldSize', 'SESSION_MAX_FIELD_SIZE', [63, 100.5]],
     ['maxRecordSize', 'SESSION_MAX_RECORD_SIZE', [63, 100.5]],
@@ -132,23 +156,31 @@ test('a wrong type or value is refused, and the option named with its variable',
         error = caught as Error
       }
       t.equal(error?.code, 'SESSION_OPTION_INVALID', `${option} = ${String(value)}`)
-      t.ok(error?.message.startsWith(`fastify-live-session: ${option} (${variable}): `), String(error?.message))
+      t.ok(error?.message.startsWith(`fastify-live-session: ${option} (${variable}): expected `), String(error?.message))
+      t.notMatch(error?.message, /union|required property|undefined/i)
     }
   }
   for (const cookie of [{ secure: 'true' }, { secure: 1 }, { secure: null }]) refused(t, { cookie }, 'cookie.secure (SESSION_COOKIE_SECURE)')
   for (const cookie of [{ httpOnly: 'no' }]) refused(t, { cookie }, 'cookie.httpOnly (SESSION_COOKIE_HTTP_ONLY)')
-  for (const cookie of [{ sameSite: 'Lax' }, { sameSite: true }, { sameSite: 'other' }]) refused(t, { cookie }, 'cookie.sameSite (SESSION_COOKIE_SAME_SITE)', /expected one of lax, strict, none/)
+  for (const cookie of [{ sameSite: true }, { sameSite: false }, { sameSite: 'other' }, { sameSite: ['lax'] }]) refused(t, { cookie }, 'cookie.sameSite (SESSION_COOKIE_SAME_SITE)', /expected one of lax, strict, none/)
   for (const cookie of [{ priority: 'urgent' }, { priority: 1 }]) refused(t, { cookie }, 'cookie.priority (SESSION_COOKIE_PRIORITY)', /expected one of low, medium, high/)
 })
 
-test('limits of numbers are told', async (t) => {
-  refused(t, { timeout: 5 }, 'timeout (SESSION_TIMEOUT)', /greater or equal to 10/)
-  refused(t, { maxFields: 2000 }, 'maxFields (SESSION_MAX_FIELDS)', /less or equal to 1000/)
-  refused(t, {}, 'maxFields (SESSION_MAX_FIELDS)', /less or equal to 1000/, { SESSION_MAX_FIELDS: '2000' })
+test('what is expected is told, and what came where that is news', async (t) => {
+  refused(t, { timeout: 5 }, 'timeout (SESSION_TIMEOUT)', /: expected a whole number from 10 to 600000$/)
+  refused(t, { maxFields: 2000 }, 'maxFields (SESSION_MAX_FIELDS)', /: expected a whole number from 1 to 1000$/)
+  refused(t, {}, 'maxFields (SESSION_MAX_FIELDS)', /from 1 to 1000/, { SESSION_MAX_FIELDS: '2000' })
+  refused(t, { maxFieldSize: 5 }, 'maxFieldSize (SESSION_MAX_FIELD_SIZE)', /: expected a whole number, at least 64$/)
+  refused(t, { idleTimeout: '60' }, 'idleTimeout (SESSION_EXPIRE or SESSION_IDLE_TIMEOUT)', /: expected a number from 1 to 315360000, not a string$/)
+  refused(t, { lifetime: Number.NaN }, 'lifetime (SESSION_LIFETIME)', /, not NaN$/)
+  refused(t, { devices: 1 }, 'devices (SESSION_DEVICES)', /: expected true or false, not a number$/)
+  refused(t, { decoratorName: 'a-b' }, 'decoratorName (SESSION_DECORATOR_NAME)', /: expected letters, digits, _ and \$, not beginning with a digit$/)
 })
 
-test('a pattern is told as it is', async (t) => {
-  refused(t, { decoratorName: 'a-b' }, 'decoratorName (SESSION_DECORATOR_NAME)', /\[A-Za-z_\$\]\[A-Za-z0-9_\$\]\*/)
+test('words are taken in any case, in code as in variables', async (t) => {
+  t.match(resolve({ startup: 'LAZY', onLimit: 'End-Oldest', onStoreError: 'Anonymous', cookie: { sameSite: 'Lax', priority: 'HIGH' } }),
+    { startup: 'lazy', onLimit: 'end-oldest', onStoreError: 'anonymous', cookie: { sameSite: 'lax', priority: 'high' } })
+  t.match(resolve({}, { SESSION_STARTUP: 'Lazy', SESSION_COOKIE_SAME_SITE: 'STRICT' }), { startup: 'lazy', cookie: { sameSite: 'strict' } })
 })
 
 test('a secret is required, and how to make one is said', async (t) => {
@@ -162,7 +194,7 @@ test('each secret has 32 bytes at least', async (t) => {
   for (const secret of [short, [SECRET, short], [short, SECRET]]) refused(t, { secret }, 'secret (SESSION_SECRET)', /at least 32 bytes/)
   t.strictSame(resolve({ secret: `${short}x` }).secrets, [`${short}x`])
   t.ok(resolve({ secret: 'äöüßéèàçñøåþðíúóâ' }), 'bytes count, not characters')
-  t.throws(() => resolveOptions({}, { SESSION_SECRET: `${SECRET},${short}` }), { code: 'SESSION_OPTION_INVALID', message: /secret \(SESSION_SECRET\): each needs at least 32 bytes/ })
+  t.throws(() => resolveOptions({}, { SESSION_SECRET: `${SECRET},${short}` }), { code: 'SESSION_OPTION_INVALID', message: /secret \(SESSION_SECRET\): number 2 of 2, as the commas in the variable divide it: it needs at least 32 bytes/ })
 })
 
 test('several secrets are kept in their order', async (t) => {
@@ -171,16 +203,24 @@ test('several secrets are kept in their order', async (t) => {
 })
 
 test('empty, missing and other secrets are refused without repeating them', async (t) => {
-  for (const secret of ['', [], [''], [SECRET, ''], [SECRET, 5], 5, {}, Buffer.from(SECRET), true]) {
-    let error: Error & { code?: string } | undefined
-    try {
-      resolve({ secret })
-    } catch (caught) {
-      error = caught as Error
-    }
-    t.match(error, { code: 'SESSION_OPTION_INVALID', message: /^fastify-live-session: secret[^:]*\(SESSION_SECRET\): / })
-    t.notMatch(String(error?.stack), SECRET)
-  }
+  for (const [secret, message] of [
+    ['', /: it is empty; make one with/], [[], /: required; make one/], [[''], /: it is empty/], [[SECRET, ''], /: number 2 of 2: it is empty/],
+    [[SECRET, 5], /: number 2 of 2: expected a string, or an array of strings, not a number/], [5, /, not a number/], [null, /, not null/], [{}, /, not an object/], [true, /, not a boolean/],
+    [() => SECRET, /, not a function/], [Buffer.from(SECRET), /not a Buffer: give secret\.toString/], [[Buffer.from(SECRET)], /not a Buffer/], [new Uint8Array(32), /not a Buffer/],
+    [{ sign () {}, unsign () {} }, /not a signer: give what it signs with/]
+  ] as Array<[unknown, RegExp]>) refused(t, { secret }, 'secret (SESSION_SECRET)', message)
+  t.strictSame(resolve({ secret: Object.freeze([SECRET, OTHER]) }).secrets, [SECRET, OTHER])
+})
+
+test('a secret with a comma in it is told from two secrets', async (t) => {
+  const parts = [
+    ['a secret of somebody, with a comma in it', /number 1 of 2, as the commas in the variable divide it: it needs at least 32 bytes/],
+    [`${SECRET},`, /number 2 of 2, as the commas in the variable divide it: it is empty/],
+    [`,${SECRET}`, /number 1 of 2, .*: it is empty/]
+  ] as const
+  for (const [text, message] of parts) t.throws(() => resolveOptions({}, { SESSION_SECRET: text }), { code: 'SESSION_OPTION_INVALID', message })
+  // Given in code, a comma is a character as any other.
+  t.strictSame(resolve({ secret: parts[0][0] }, { SESSION_SECRET: parts[0][0] }).secrets, [parts[0][0]])
 })
 
 test('secrets that documentation shows, and secrets of hardly any characters, are refused', async (t) => {
@@ -226,16 +266,16 @@ test('the cookie has the __Host- name exactly where browsers accept it', async (
 test('a prefix of the name that browsers would refuse is an error, however it is spelled', async (t) => {
   for (const name of ['__Host-sid', '__host-sid', '__HOST-sid', '__Host-Http-sid']) {
     for (const cookie of [{ domain: 'example.com' }, { path: '/app' }, { secure: false }]) {
-      refused(t, { cookie: { name, ...cookie } }, 'cookie.name (SESSION_COOKIE_ID)', /__Host-/)
+      refused(t, { cookie: { name, ...cookie } }, 'cookie.name (SESSION_COOKIE_ID or SESSION_COOKIE_NAME)', /__Host-/)
     }
     t.equal(resolve({ cookie: { name } }).cookie.name, name)
   }
   for (const name of ['__Secure-sid', '__secure-sid', '__Http-sid', '__http-sid']) {
-    refused(t, { cookie: { name, secure: false } }, 'cookie.name (SESSION_COOKIE_ID)', /cookie\.secure/)
+    refused(t, { cookie: { name, secure: false } }, 'cookie.name (SESSION_COOKIE_ID or SESSION_COOKIE_NAME)', /cookie\.secure/)
     t.ok(resolve({ cookie: { name, domain: 'example.com', path: '/app' } }))
   }
   for (const name of ['__Http-sid', '__Host-Http-sid', '__HOST-HTTP-sid']) {
-    refused(t, { cookie: { name, httpOnly: false } }, 'cookie.name (SESSION_COOKIE_ID)', /cookie\.httpOnly/)
+    refused(t, { cookie: { name, httpOnly: false } }, 'cookie.name (SESSION_COOKIE_ID or SESSION_COOKIE_NAME)', /cookie\.httpOnly/)
   }
   t.ok(resolve({ cookie: { name: '__Secure-sid', httpOnly: false } }))
 })
@@ -259,7 +299,7 @@ test('attributes that browsers would refuse together are errors', async (t) => {
 
 test('a name that is no token is refused', async (t) => {
   for (const name of ['', ' ', 'a b', 'a;b', 'a=b', 'a,b', 'a"b', 'a\\b', 'a/b', 'a[b]', 'a{b}', 'a(b)', 'a@b', 'a:b', 'a<b>', 'a?b', 'größe', 'a\r\nb', 'a\0', 'sid\n', '\tsid', 'x'.repeat(129)]) {
-    refused(t, { cookie: { name } }, 'cookie.name (SESSION_COOKIE_ID)')
+    refused(t, { cookie: { name } }, 'cookie.name (SESSION_COOKIE_ID or SESSION_COOKIE_NAME)')
   }
   for (const name of ['a', 'sid', "!#$%&'*+-.^_`|~09AZaz", 'x'.repeat(128)]) t.equal(resolve({ cookie: { name } }).cookie.name, name)
 })
@@ -289,7 +329,7 @@ test('what is dangerous in production is warned about there, and only there', as
 })
 
 test('unknown variables are among the warnings', async (t) => {
-  t.match(resolve({}, { SESSION_EXPIRES: '5' }).warnings, [/SESSION_EXPIRES.*SESSION_EXPIRE\?/])
+  t.match(resolve({}, { SESSION_EXPIRS: '5' }).warnings, [/SESSION_EXPIRS.*SESSION_EXPIRE\?/])
 })
 
 test('redis may be a URL, options, a client or a store, and is handed on as it is', async (t) => {
@@ -302,7 +342,27 @@ test('redis may be a URL, options, a client or a store, and is handed on as it i
   t.equal(resolve().redis, undefined)
 })
 
-test('schema is handed on as it is', async (t) => {
-  const schema = Type.Object({ userId: Type.String() })
-  t.equal(resolve({ schema }).schema, schema)
+test('a schema is one of TypeBox, of an object', async (t) => {
+  const { schema } = resolve({ schema: Type.Object({ userId: Type.String() }) })
+  t.strictSame([schema?.fits('userId', 'u'), schema?.fits('userId', 5), schema?.fits('other', 5)], [true, false, true])
+  for (const [schema, message] of [
+    [5, /: expected a TypeBox schema, Type\.Object\(\{ … \}\), not a number/], [null, /, not null/], ['x', /, not a string/], [[], /expected a TypeBox schema/], [{}, /expected a TypeBox schema/], [() => 1, /, not a function/],
+    [{ type: 'string' }, /not one of type string/], [Type.Array(Type.String()), /not one of type array/], [Type.Record(Type.String(), Type.String()), /expected a TypeBox schema/],
+    [Type.Intersect([Type.Object({}), Type.Object({})]), /not an intersection: Type\.Composite/],
+    [{ type: 'object', properties: { a: { type: 'string' } } }, /the field a has no schema of @sinclair\/typebox/], [{ type: 'object', properties: { a: null } }, /the field a has no schema/],
+    [Type.Object({ a: Type.Ref('elsewhere') }), /the field a cannot be checked \(Unable to dereference/], [Type.Object({ ok: Type.String(), b: Type.Array(Type.Ref('elsewhere')) }), /the field b cannot be checked/],
+    [Type.Object({ a: Type.Unsafe({ type: 'string' }) }), /the field a cannot be checked/]
+  ] as Array<[unknown, RegExp]>) refused(t, { schema }, 'schema', message)
+  t.ok(resolve({ schema: Type.Object({}) }))
+  t.ok(resolve({ schema: Type.Composite([Type.Object({ a: Type.String() }), Type.Object({ b: Type.Date() })]) }))
+})
+
+test('userField names a field that there can be', async (t) => {
+  const what = 'userField (SESSION_USER_FIELD)'
+  const closed = Type.Object({ userId: Type.Optional(Type.String()) }, { additionalProperties: false })
+  refused(t, { userField: 'userID', schema: closed }, what, /the option schema has no such field/)
+  for (const schema of [closed, Type.Object({}), undefined]) t.equal(resolve({ userField: 'userId', schema }).userField, 'userId')
+  refused(t, { userField: 'user.id' }, what, /a name with a dot .*\(data\) => data\.user\?\.id/)
+  refused(t, {}, what, /a name with a dot/, { SESSION_USER_FIELD: 'user.id' })
+  for (const [userField, kind] of [[5, 'a number'], [null, 'null'], [['userId'], 'an array']]) refused(t, { userField }, what, new RegExp(`a function of the data, not ${kind as string}`))
 })

@@ -2,22 +2,25 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { TSchema } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import ts from 'typescript'
 import { Browser } from './support/browser.js'
+import { buildPackage } from './support/build-package.js'
 import { startRedis } from './support/redis-process.js'
+import { commentsOf } from './support/schema-comments.js'
 import { setCookiesOf } from './support/set-cookie.js'
 import { examplesOf, readReadme, writeExamples, type Example } from './types/examples.js'
 import { channels } from '../src/diagnostics.js'
+import { variablesOf } from '../src/environment.js'
 import * as errors from '../src/errors.js'
 import { OptionsSchema, resolveOptions } from '../src/options.js'
 import { Sessions } from '../src/sessions.js'
+import { leaves } from '../src/settings.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const readme = readReadme()
@@ -43,17 +46,20 @@ function namesIn (name: string): string[] {
   return table(name).map(([first = '']) => /^`(\w+)/.exec(first)?.[1] ?? first)
 }
 
-/** All options with their schemas; those of the cookie as `cookie.name`. */
-function options (schema: TSchema, parent = ''): Array<[string, TSchema]> {
-  return Object.entries(schema['properties'] as Record<string, TSchema>).flatMap(([name, option]) =>
-    option['properties'] === undefined ? [[parent + name, option]] : options(option, `${parent}${name}.`))
-}
-
 test('the table of options is that of the schema', async t => {
-  const code = (text: string | undefined): string => text === undefined ? '' : `\`${text}\``
-  t.strictSame(table('options'), options(OptionsSchema).map(([name, { env, default: standard, defaultText, description }]) => [
-    code(name), code(env), defaultText ?? code(String(standard)), description
-  ]))
+  const code = (texts: readonly string[]): string => texts.map(text => `\`${text}\``).join(', ')
+  const comments = commentsOf('options.ts', 'OptionsSchema')
+  t.strictSame(table('options'), comments.map(({ path, text, standard }) => [code([path]), code(variablesOf(OptionsSchema, path)), standard, text]))
+  const options = [...leaves(OptionsSchema)]
+  t.strictSame(comments.map(({ path }) => path), options.map(([path]) => path.join('.')))
+  for (const [i, [, { default: standard }]] of options.entries()) {
+    if (standard !== undefined) t.equal(comments[i]!.standard, code([String(standard)]), comments[i]!.path)
+  }
+})
+
+test('the table of routes has all settings', async t => {
+  const rows = table('routes').map(([first]) => /^`\{ (\w+): .*\}`$/.exec(first!)?.[1] ?? first)
+  t.strictSame(rows, ['`false`', ...commentsOf('session/route.ts', 'RouteSchema').map(({ path }) => path)])
 })
 
 test('the table of errors has all classes, with their codes and statuses', async t => {
@@ -65,7 +71,7 @@ test('the table of errors has all classes, with their codes and statuses', async
 })
 
 test('no other code is mentioned', async t => {
-  const known = [...namesIn('errors'), ...options(OptionsSchema).map(([, { env }]) => env)]
+  const known = [...namesIn('errors'), ...[...leaves(OptionsSchema)].flatMap(([, { env }]) => env as string[] | undefined ?? [])]
   t.strictSame([...new Set(readme.match(/\bSESSION_[A-Z_]+[A-Z]\b/g))].filter(name => !known.includes(name)), [])
 })
 
@@ -131,15 +137,6 @@ test('nobody can start an app with a secret from this page', async t => {
   const literals = readme.matchAll(/\bsecret\w*\s*[:=]\s*\[?['"]([^'"]*)['"]|SESSION_SECRET=(?!\$)([^\s`]+)/g)
   t.strictSame([...literals].map(([, literal, variable]) => literal ?? variable!).filter(secret => !refused(secret)), [])
 })
-
-/** Compiles the plugin into a package of its own, so that the examples use what would be published, of these sources. */
-function buildPackage (directory: string): void {
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
-  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  // `npm run build` and `npm run types` check the sources; here they are only compiled.
-  ts.createProgram(fileNames, { ...options, outDir: join(directory, 'dist'), noCheck: true }).emit()
-  cpSync(join(root, 'package.json'), join(directory, 'package.json'))
-}
 
 /** Type-checks the examples and compiles them into `out`; returns what is wrong with them. */
 function compileExamples (directory: string): string[] {

@@ -5,7 +5,7 @@ import { readEnvironment } from '../environment.js'
 import { OptionsSchema } from '../options.js'
 import { connectAlone } from '../store/connect.js'
 import { RedisStore } from '../store/redis.js'
-import { redisCode } from '../store/redis-health.js'
+import { redisCode } from '../store/redis-trouble.js'
 import { shownAddress } from './address.js'
 import { CommandError } from './command.js'
 

@@ -2,9 +2,10 @@
  * The option `migrateFrom`: where the sessions of another library are, and how to read its cookie. Part of the one
  * schema in `src/options.ts`.
  */
-import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Type, type Static } from '@sinclair/typebox'
 import { OptionError } from '../errors.js'
+import { hintFor, type Known } from '../hints.js'
+import { withDefaults, leaves, problemOf, type Settings } from '../settings.js'
 
 /** The libraries whose sessions can be read, with the names of their cookies. */
 const FORMATS = {
@@ -18,55 +19,84 @@ export type Transform = (data: Record<string, unknown>) => Record<string, unknow
 
 /** One old system, in the order of the table in `src/migrate/README.md`. */
 export const MigrationSchema = Type.Object({
-  format: Type.Union([Type.Literal('express-session'), Type.Literal('@fastify/session'), Type.Literal('@mgcrea/fastify-session')], {
-    defaultText: 'none: required',
-    description: 'Who wrote the cookie: `express-session`, `@fastify/session` or `@mgcrea/fastify-session`. What its store wrote is told by the record itself.'
-  }),
-  secret: Type.Unsafe<string | Uint8Array | Array<string | Uint8Array>>(Type.Any({
-    defaultText: 'none: required',
-    description: 'What the old library signs its cookie with. Several: all verify. Text stands for its UTF-8 bytes; for the option `key` of `@mgcrea/fastify-session` give `Buffer.from(key, \'base64\')`.'
-  })),
-  until: Type.Unsafe<Date | string>(Type.Any({
-    defaultText: 'none: required',
-    description: 'When to stop: a `Date`, or ISO text with a time zone (`2027-01-31`, `2027-01-31T12:00:00Z`). After that the old cookie means nothing, and costs nothing.'
-  })),
-  prefix: Type.String({
-    default: 'sess:',
-    maxLength: 128,
-    description: 'What stands before the id in the keys of the old store, the `keyPrefix` of its client included.'
-  }),
+  /**
+   * Who wrote the cookie: `express-session`, `@fastify/session` or `@mgcrea/fastify-session`. What its store wrote is
+   * told by the record itself.
+   *
+   * @default none: required
+   */
+  format: Type.Union([Type.Literal('express-session'), Type.Literal('@fastify/session'), Type.Literal('@mgcrea/fastify-session')]),
+  /**
+   * What the old library signs its cookie with. Several: all verify. Text stands for its UTF-8 bytes; for the option
+   * `key` of `@mgcrea/fastify-session` give `Buffer.from(key, 'base64')`.
+   *
+   * @default none: required
+   */
+  secret: Type.Unsafe<string | Uint8Array | Array<string | Uint8Array>>(Type.Any()),
+  /**
+   * When to stop: a `Date`, or ISO text with a time zone (`2027-01-31`, `2027-01-31T12:00:00Z`). After that the old
+   * cookie means nothing, and costs nothing.
+   *
+   * @default none: required
+   */
+  until: Type.Unsafe<Date | string>(Type.Any()),
+  /**
+   * What stands before the id in the keys of the old store, the `keyPrefix` of its client included.
+   *
+   * @default `sess:`
+   */
+  prefix: Type.String({ default: 'sess:', maxLength: 128 }),
+  /** The old cookie, an object. */
   cookie: Type.Object({
+    /**
+     * Name of the old cookie. Has to be another one than `cookie.name`.
+     *
+     * @default `connect.sid`, `sessionId` or `Session`, as the library has it
+     */
     name: Type.Optional(Type.String({
       pattern: '^[!#$%&\'*+\\-.^_`|~0-9A-Za-z]{1,128}$',
-      defaultText: '`connect.sid`, `sessionId` or `Session`, as the library has it',
-      description: 'Name of the old cookie. Has to be another one than `cookie.name`.'
+      expected: 'letters, digits and !#$%&\'*+-.^_`|~, at most 128'
     })),
+    /**
+     * Path of the old cookie: browsers drop a cookie only by the path that it was set with.
+     *
+     * @default `/`
+     */
     path: Type.String({
       default: '/',
       pattern: '^/[\\x20-\\x3a\\x3c-\\x7e]{0,1023}$',
-      description: 'Path of the old cookie: browsers drop a cookie only by the path that it was set with.'
+      expected: 'a path that begins with / and consists of printable ASCII without ;'
     }),
+    /**
+     * Domain of the old cookie, likewise.
+     *
+     * @default none
+     */
     domain: Type.Optional(Type.String({
       pattern: '^\\.?[A-Za-z0-9-]+(?:\\.[A-Za-z0-9-]+)*$',
       maxLength: 255,
-      defaultText: 'none',
-      description: 'Domain of the old cookie, likewise.'
+      expected: 'a domain name'
     }))
   }, { additionalProperties: false, default: {} }),
-  keep: Type.Boolean({
-    default: false,
-    description: '`true` copies instead of moving, and leaves the old cookie alone, for as long as processes of the old version answer requests as well. `destroy()` ends both.'
-  }),
-  transform: Type.Optional(Type.Unsafe<Transform>(Type.Any({
-    defaultText: 'data stay as they are',
-    description: '`(data) => data`: changes the data before they are stored. `undefined`: this session is left where it is.'
-  })))
+  /**
+   * `true` copies instead of moving, and leaves the old cookie alone, for as long as processes of the old version
+   * answer requests as well. `destroy()` ends both.
+   *
+   * @default `false`
+   */
+  keep: Type.Boolean({ default: false }),
+  /**
+   * `(data) => data`: changes the data before they are stored. `undefined`: this session is left where it is.
+   *
+   * @default data stay as they are
+   */
+  transform: Type.Optional(Type.Unsafe<Transform>(Type.Any()))
 }, { additionalProperties: false })
 
 type Complete = Static<typeof MigrationSchema>
 
 /** One old system, as applications describe it. */
-export type MigrateFrom = Pick<Complete, 'format' | 'secret' | 'until'> & Partial<Omit<Complete, 'cookie'>> & { cookie?: Partial<Complete['cookie']> }
+export interface MigrateFrom extends Omit<Settings<typeof MigrationSchema, 'cookie'>, 'format' | 'secret' | 'until'>, Pick<Complete, 'format' | 'secret' | 'until'> {}
 
 /** A checked description of an old system. */
 export interface ResolvedMigration extends Omit<Complete, 'secret' | 'until' | 'cookie' | 'transform'> {
@@ -100,14 +130,11 @@ export function resolveMigrations (given: MigrateFrom | MigrateFrom[] | undefine
 }
 
 function resolve (given: MigrateFrom, option: string, cookieName: string): ResolvedMigration {
-  if (typeof given !== 'object' || given === null) throw new OptionError(option, 'expected an object')
-  // A copy, because Value.Default fills in the given object itself.
-  const complete = Value.Default(MigrationSchema, {
-    ...given,
-    ...(typeof given.cookie === 'object' && given.cookie !== null && { cookie: { ...given.cookie } })
-  }) as Complete
-  const problem = Value.Errors(MigrationSchema, complete).First()
-  if (problem !== undefined) throw new OptionError(option + problem.path.replaceAll('/', '.'), describe(problem.message, problem.schema))
+  const complete = withDefaults(MigrationSchema, given) as Complete
+  const problem = problemOf(MigrationSchema, complete)
+  if (problem !== undefined) {
+    throw new OptionError([option, problem.path].filter(Boolean).join('.'), problem.unknown ? `unknown${hintFor(problem.path, KNOWN)}` : problem.message)
+  }
   const { secret, until, cookie, transform = same, ...rest } = complete
   if (typeof transform !== 'function') throw new OptionError(`${option}.transform`, 'expected a function')
   const { name = FORMATS[complete.format], path, domain } = cookie
@@ -120,6 +147,9 @@ function resolve (given: MigrateFrom, option: string, cookieName: string): Resol
     transform
   }
 }
+
+/** All settings, as hints speak of them. */
+const KNOWN = [...leaves(MigrationSchema)].map(([path]): Known => [path.join('.'), path.join('.'), path.at(-1)!])
 
 function same (data: Record<string, unknown>): Record<string, unknown> {
   return data
@@ -143,10 +173,4 @@ function readUntil (until: unknown, option: string): number {
   const ms = until instanceof Date ? until.getTime() : typeof until === 'string' && ISO.test(until) ? Date.parse(until) : NaN
   if (Number.isNaN(ms)) throw new OptionError(option, 'expected a Date, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z')
   return ms
-}
-
-function describe (message: string, schema: TSchema): string {
-  const choices = (schema['anyOf'] as Array<{ const?: unknown }> | undefined)?.map(({ const: choice }) => choice)
-  if (choices !== undefined) return `expected one of ${choices.join(', ')}`
-  return message.charAt(0).toLowerCase() + message.slice(1)
 }

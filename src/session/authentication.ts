@@ -2,14 +2,10 @@
  * Routes that ask how recently the user was authenticated (OWASP ASVS 5.0, 7.5.1 and 7.5.3; NIST SP 800-63B, 5.2).
  */
 import { AuthenticationTooOldError, LoginRequiredError, NotElevatedError } from '../errors.js'
+import type { RouteSettings } from './route.js'
 
 /** What a route's `config.session` may ask for. */
-export interface AuthenticationRule {
-  /** Seconds since the user was authenticated, at most. */
-  maxAuthAge?: number
-  /** The session has to be elevated at this moment. */
-  elevated?: boolean
-}
+export type AuthenticationRule = Pick<RouteSettings, 'maxAuthAge' | 'elevated'>
 
 /** When a session's user was authenticated, and until when it is elevated; milliseconds by the store's clock, as is `now`. */
 export interface Authentication { now: number, authenticatedAt: number | undefined, elevatedUntil: number | undefined }

@@ -10,8 +10,8 @@ import { isHijacked } from '../response/held-reply.js'
 import type { Rules, Store } from '../store/store.js'
 import { deviceLabel, networkOf } from '../users/device.js'
 import type { Member, UserIndex } from '../users/user-index.js'
-import type { AuthenticationRule } from './authentication.js'
 import type { Endings } from './endings.js'
+import type { RouteSession } from './route.js'
 import type { FieldRules } from './snapshot.js'
 import type { TakeBacks } from './take-backs.js'
 
@@ -35,12 +35,6 @@ export interface SessionInstance {
   /** Writes a warning that anybody can provoke, but not every time. */
   warn (kind: string, write: () => void): void
 }
-
-/** What a route's `config.session`, or `config.<decoratorName>`, says. */
-export type RouteSession = false | { touch?: boolean, onStoreError?: OnStoreError } & AuthenticationRule | undefined
-
-/** What the option `onStoreError` says. */
-export type OnStoreError = 'fail' | 'anonymous'
 
 /** One request and its response; or neither, where a session is made from outside a request. */
 export class SessionContext {

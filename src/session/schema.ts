@@ -1,9 +1,10 @@
 /**
  * Checking single fields against the option `schema`.
  */
-import { Kind, type TObject, type TSchema } from '@sinclair/typebox'
+import { Kind, KindGuard, type TObject, type TSchema } from '@sinclair/typebox'
 import { TypeCompiler, type TypeCheck } from '@sinclair/typebox/compiler'
-import { SchemaError } from '../errors.js'
+import { OptionError, SchemaError } from '../errors.js'
+import { kindOf } from '../settings.js'
 
 /** What a number in a field may be. */
 export interface NumberRule {
@@ -32,12 +33,21 @@ export class FieldSchema {
   readonly #others: FieldRule | undefined
   readonly #closed: boolean
 
-  /** @param schema the option; fields that it does not name are free where it has no `additionalProperties` */
+  /**
+   * @param schema the option; fields that it does not name are free where it has no `additionalProperties`
+   * @throws OptionError (`SESSION_OPTION_INVALID`) where it is no object schema of TypeBox
+   */
   constructor (schema: TObject) {
-    for (const [name, property] of Object.entries(schema.properties)) this.#fields.set(name, fieldRule(property))
+    assertObjectSchema(schema)
+    for (const [name, property] of Object.entries(schema.properties)) this.#fields.set(name, fieldRule(name, property))
     const { additionalProperties } = schema
-    this.#others = typeof additionalProperties === 'object' ? fieldRule(additionalProperties) : undefined
+    this.#others = typeof additionalProperties === 'object' ? fieldRule('additionalProperties', additionalProperties) : undefined
     this.#closed = additionalProperties === false
+  }
+
+  /** Whether there can be such a field. */
+  allows (name: string): boolean {
+    return this.#rule(name) !== undefined || !this.#closed
   }
 
   /** Whether a value fits its field. */
@@ -76,8 +86,8 @@ export class FieldSchema {
 
 const NO_SUCH_FIELD = 'the schema has no such field'
 
-function fieldRule (schema: TSchema): FieldRule {
-  return { check: TypeCompiler.Compile(schema), number: takesNumbers(schema) ? numberRule(schema) : undefined }
+function fieldRule (name: string, schema: TSchema): FieldRule {
+  return { check: compile(name, schema), number: takesNumbers(schema) ? numberRule(schema) : undefined }
 }
 
 /** Whether a number may fit. Where that is not plain to see, it may: the check itself decides then. */
@@ -108,4 +118,22 @@ function nextAbove (number: number): number {
   view.setFloat64(0, number + 0)
   view.setBigInt64(0, view.getBigInt64(0) + (number < 0 ? -1n : 1n))
   return view.getFloat64(0)
+}
+
+/** Whoever writes JavaScript may give anything. */
+function assertObjectSchema (schema: unknown): asserts schema is TObject {
+  const fail = (problem: string): never => { throw new OptionError('schema', `expected a TypeBox schema, Type.Object({ … })${problem}`) }
+  if (typeof schema !== 'object' || schema === null) fail(`, not ${kindOf(schema)}`)
+  const { allOf, type, properties } = schema as Record<string, unknown>
+  if (Array.isArray(allOf)) fail(', not an intersection: Type.Composite([ … ]) makes one object of several')
+  if (type !== 'object' || typeof properties !== 'object' || properties === null) fail(typeof type === 'string' && type !== 'object' ? `, not one of type ${type}` : '')
+}
+
+function compile (name: string, property: TSchema): TypeCheck<TSchema> {
+  if (!KindGuard.IsSchema(property)) throw new OptionError('schema', `the field ${name} has no schema of @sinclair/typebox 0.34: write Type.String() and the like, not JSON Schema by hand`)
+  try {
+    return TypeCompiler.Compile(property)
+  } catch (error) {
+    throw new OptionError('schema', `the field ${name} cannot be checked (${(error as Error).message}); a Type.Ref to elsewhere and a Type.Unsafe lead nowhere: give each field a schema that is whole by itself`)
+  }
 }

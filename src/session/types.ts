@@ -21,10 +21,10 @@ export type Callback = (error?: Error | null) => void
 
 /** What `remember()` sets. Seconds. */
 export interface RememberOptions {
-  /** Idle timeout of this session. Default: as it is. */
-  idleTimeout?: number
-  /** Absolute lifetime of this session, counted from its creation. Default: as it is. */
-  lifetime?: number
+  /** Idle timeout of this session, seconds. Default: as it is. */
+  idleTimeout?: number | undefined
+  /** Absolute lifetime of this session, seconds, counted from its creation. Default: as it is. */
+  lifetime?: number | undefined
 }
 
 /**

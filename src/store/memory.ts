@@ -39,7 +39,7 @@ export class MemoryStore implements Store {
    *   because dropping somebody's live session would be a silent logout. Default 10,000
    * @param options.now the store's clock in milliseconds; for tests. Default `Date.now`
    */
-  constructor (options: { prefix?: string, maxRecords?: number, now?: () => number } = {}) {
+  constructor (options: { prefix?: string | undefined, maxRecords?: number | undefined, now?: (() => number) | undefined } = {}) {
     this.#prefix = options.prefix ?? 'session:'
     this.#maxRecords = options.maxRecords ?? 10_000
     this.#now = options.now ?? Date.now

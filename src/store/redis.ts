@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
+import { keyspaceOf, type Keyspace } from './keyspace.js'
 import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
@@ -44,11 +45,16 @@ export class RedisStore implements Store {
    * @param options.report called with `false` and a reason when Redis goes away (or, not connected yet, cannot be reached),
    *   and with `true` when it is back
    */
-  constructor (client: Redis | Cluster, options: { prefix?: string, timeout?: number, report?: Report } = {}) {
+  constructor (client: Redis | Cluster, options: { prefix?: string | undefined, timeout?: number | undefined, report?: Report | undefined } = {}) {
     this.#client = client
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
     this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
+  }
+
+  /** The keys that are this store's. */
+  get keyspace (): Keyspace {
+    return keyspaceOf(this.#client, this.#prefix)
   }
 
   /** The connection, for what else has to be asked of the same Redis. */

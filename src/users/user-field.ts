@@ -3,10 +3,11 @@
  */
 import { createHash } from 'node:crypto'
 import { OptionError, ValueError } from '../errors.js'
+import type { FieldName, SessionData } from '../session/types.js'
 import { decode, encode } from '../store/codec.js'
 
-/** The option: a field's name, or a function of the data. */
-export type UserFieldOption = string | ((data: Readonly<Record<string, unknown>>) => string | number | undefined)
+/** The option: a field's name, of which editors offer those that are declared, or a function of the data. */
+export type UserFieldOption = FieldName | (string & {}) | ((data: Readonly<Partial<SessionData> & Record<string, unknown>>) => string | number | undefined)
 
 /** A user as a value, as the data have it. */
 export type UserValue = string | number
@@ -27,14 +28,10 @@ const PLAIN = /^[A-Za-z0-9_.@+"-]{1,64}$/
  * long or unusual, its hash.
  *
  * @param value what `userField` gave, or an application asks for
+ * @param field where it was found, for the error
  * @throws ValueError (`SESSION_VALUE_INVALID`) for anything but a string or a finite number
  */
-export function userKey (value: UserValue): string {
-  return keyOf(value, 'userField')
-}
-
-/** @param field where the value comes from, for error messages */
-function keyOf (value: unknown, field: string): string {
+export function userKey (value: UserValue, field = 'user'): string {
   if (value === '' || !(typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value)))) {
     throw new ValueError(field, 'a user is a string that is not empty, or a finite number')
   }
@@ -43,7 +40,7 @@ function keyOf (value: unknown, field: string): string {
 }
 
 export class UserField {
-  readonly #read: (data: Readonly<Record<string, unknown>>) => unknown
+  readonly #read: (data: Readonly<Partial<SessionData> & Record<string, unknown>>) => unknown
   /** Every field that ever had a say. A write to none of them leaves the session whose it is. */
   readonly #names = new Set<string>()
 
@@ -89,7 +86,7 @@ export class UserField {
       ownKeys: () => { throw new Error('userField reads fields by their names') }
     })
     const value = this.#read(data)
-    const user = value === undefined || value === null || value === '' ? null : keyOf(value, [...when.keys()].join(', ') || 'userField')
+    const user = value === undefined || value === null || value === '' ? null : userKey(value as UserValue, [...when.keys()].join(', ') || undefined)
     return { user, when: [...when] }
   }
 }

@@ -84,7 +84,7 @@ test('what belongs to one plugin instance is worth nothing at another', async (t
   const KINDS = {
     session: { prefix: 'one:', cookie: { secure: false, name: 'one' } },
     admin: { prefix: 'two:', cookie: { secure: false, name: 'two', sameSite: 'strict', path: '/admin' }, idleTimeout: 100, maxFields: 3, decoratorName: 'admin' },
-    guest: { prefix: 'two:', secret: SECRET + ' of another kind', cookie: { secure: false, name: 'three' }, decoratorName: 'guest' }
+    guest: { prefix: 'three:', secret: SECRET + ' of another kind', cookie: { secure: false, name: 'three' }, decoratorName: 'guest' }
   } as const
   for (const options of Object.values(KINDS)) await app.register(sessionPlugin, { secret: SECRET, redis: url, ...options })
   app.get('/admin/begin', async (request: any) => { for (const kind of Object.keys(KINDS)) request[kind].is = kind; return Object.keys(KINDS).map((kind) => request[kind].id) })

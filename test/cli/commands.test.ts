@@ -22,6 +22,14 @@ test('secret', async (t) => {
   for (const one of made) t.strictSame(resolveOptions({ secret: one }, {}).secrets, [one], 'the plugin takes it')
 })
 
+test('variables have the names that they have for the plugin', async (t) => {
+  const { redis, env } = await start(t)
+  const [id] = await seed(new RedisStore(await ready(redis.client()), { timeout: 3000, prefix: 'shop:' }), [HOUR])
+  for (const variable of ['SESSION_REDIS_PREFIX', 'SESSION_PREFIX']) {
+    t.match(await run(['inspect', id!], { ...env, [variable]: 'shop:' }), { code: 0, out: `shop:${id}` }, variable)
+  }
+})
+
 test('inspect shows types and sizes, values only when asked, and never what authenticates', async (t) => {
   const { store, env } = await start(t)
   const [id = ''] = await seed(store, [HOUR], { user: 'andrew', pin: '1234', cart: '[{"id":7}]', evil: '\u001b[2J\u202e\nx', nothing: 'null' })

@@ -699,6 +699,7 @@ test('flags and environment', async t => {
   t.not(bare.secret, demoOptions(none, {}).secret, 'random each time')
   const set = demoOptions(none, { SESSION_REDIS: 'redis://env', SESSION_SECRET: SECRET, SESSION_COOKIE_SECURE: 'true', SESSION_COOKIE_ID: 'sid' })
   t.match(set, { redis: 'redis://env', cookieName: 'sid' })
+  t.match(demoOptions(none, { SESSION_COOKIE_NAME: 'sid' }), { cookieName: 'sid' })
   t.equal(set.secret, undefined)
   t.equal(set.secureCookie, undefined)
   t.equal(demoOptions(readFlags(['--redis', 'redis://flag']), { SESSION_REDIS: 'redis://env' }).redis, 'redis://flag')

@@ -2,10 +2,11 @@ import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'tap'
 import { inheritance, OldCookieReader } from '../../src/migrate/cookie.js'
-import type { TSchema } from '@sinclair/typebox'
 import { MigrationSchema, resolveMigrations, type MigrateFrom } from '../../src/migrate/options.js'
 import { resolveOptions, type SessionOptions } from '../../src/options.js'
+import { leaves } from '../../src/settings.js'
 import { makeApp, SECRET } from '../support/app.js'
+import { commentsOf } from '../support/schema-comments.js'
 import { readGuide } from '../types/examples.js'
 
 const GOOD: MigrateFrom = { format: 'express-session', secret: 'hunter2', until: '2999-01-31' }
@@ -20,6 +21,7 @@ test('defaults', async (t) => {
   t.strictSame(resolveMigrations([], 'session-id', []), [])
   t.equal(resolveMigrations({ ...GOOD, until: new Date(9e14) }, 'id', [])[0]!.until, 9e14)
   t.equal(resolveMigrations({ ...GOOD, until: '2999-01-31T12:00:00+01:00' }, 'id', [])[0]!.until, Date.UTC(2999, 0, 31, 11))
+  t.match(resolveMigrations({ ...GOOD, prefix: undefined, keep: undefined, transform: undefined, cookie: { name: undefined } }, 'id', []), [{ prefix: 'sess:', keep: false, cookie: { name: 'connect.sid', path: '/' } }])
   const given = { ...GOOD, cookie: { path: '/y' } }
   resolveMigrations(given, 'id', [])
   t.strictSame(given, { ...GOOD, cookie: { path: '/y' } }, 'what was given stays as it was')
@@ -41,17 +43,20 @@ test('what is wrong is named, and no secret is', async (t) => {
     [{ ...GOOD, secret: ['hunter2', 5] }, /migrateFrom\.secret: expected text or a Buffer/],
     [{ ...GOOD, until: undefined }, /migrateFrom\.until: /],
     ...['tomorrow', '2999-13-01', '2999-01-31T12:00', 5, new Date(NaN)].map((until): [unknown, RegExp] => [{ ...GOOD, until }, /migrateFrom\.until: expected a Date/]),
-    [{ ...GOOD, prefix: 5 }, /migrateFrom\.prefix: expected string/],
-    [{ ...GOOD, keep: 'yes' }, /migrateFrom\.keep: expected boolean/],
+    [{ ...GOOD, prefix: 5 }, /migrateFrom\.prefix: expected a string of at most 128 characters, not a number/],
+    [{ ...GOOD, keep: 'yes' }, /migrateFrom\.keep: expected true or false, not a string/],
     [{ ...GOOD, transform: {} }, /migrateFrom\.transform: expected a function/],
-    [{ ...GOOD, cookie: 'sid' }, /migrateFrom\.cookie: expected object/],
+    [{ ...GOOD, cookie: 'sid' }, /migrateFrom\.cookie: expected an object, not a string/],
     [{ ...GOOD, cookie: { name: 'a b' } }, /migrateFrom\.cookie\.name: /],
     [{ ...GOOD, cookie: { name: 'id' } }, /migrateFrom\.cookie\.name: this is the name of the new cookie/],
     [{ ...GOOD, cookie: { path: 'x' } }, /migrateFrom\.cookie\.path: /],
     [{ ...GOOD, cookie: { path: '/\r\nset-cookie: x' } }, /migrateFrom\.cookie\.path: /],
     [{ ...GOOD, cookie: { domain: 'a;b' } }, /migrateFrom\.cookie\.domain: /],
-    [{ ...GOOD, cookie: { secure: true } }, /migrateFrom\.cookie\.secure: unexpected property/],
-    [{ ...GOOD, ttl: 5 }, /migrateFrom\.ttl: unexpected property/],
+    [{ ...GOOD, cookie: { secure: true } }, /migrateFrom\.cookie\.secure: unknown$/],
+    [{ ...GOOD, ttl: 5 }, /migrateFrom\.ttl: unknown$/],
+    [{ ...GOOD, keyPrefix: 'x' }, /migrateFrom\.keyPrefix: unknown; here that is prefix/],
+    [{ ...GOOD, format: undefined }, /migrateFrom\.format: required/],
+    [new Map(), /: migrateFrom: expected an object, not an object of class Map/],
     [[GOOD, { ...GOOD, format: 'x' }], /migrateFrom\[1\]\.format: /],
     [[GOOD, GOOD], /migrateFrom: two of them have the same cookie\.name/]
   ]
@@ -100,7 +105,10 @@ test('what an old cookie is worth follows from its signature, its id and the pre
 test('the table of the guide is that of the schema', async (t) => {
   const [, table = ''] = readGuide().split(/<!-- migrateFrom:(?:begin|end) -->\n/)
   const rows = table.trim().split('\n').slice(2).map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()))
-  const options = (schema: TSchema, parent = ''): string[][] => Object.entries(schema['properties'] as Record<string, TSchema>).flatMap(([name, option]) =>
-    option['properties'] === undefined ? [[`\`${parent}${name}\``, option['defaultText'] as string ?? `\`${String(option.default)}\``, option.description!]] : options(option, `${parent}${name}.`))
-  t.strictSame(rows, options(MigrationSchema))
+  const comments = commentsOf('migrate/options.ts', 'MigrationSchema')
+  t.strictSame(rows, comments.map(({ path, text, standard }) => [`\`${path}\``, standard, text]))
+  for (const [i, [path, { default: standard }]] of [...leaves(MigrationSchema)].entries()) {
+    t.equal(comments[i]?.path, path.join('.'))
+    if (standard !== undefined) t.equal(comments[i]?.standard, `\`${String(standard)}\``, path.join('.'))
+  }
 })

@@ -42,7 +42,7 @@ test('twice under one name in one context, Fastify refuses', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sessionPlugin, options)
-  await t.rejects(async () => { await app.register(sessionPlugin, options) }, { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /session/ })
+  await t.rejects(async () => { await app.register(sessionPlugin, { ...options, cookie: { name: 'other' } }) }, { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /session/ })
 })
 
 test('config of a route is by the name of the decorator', async (t) => {
@@ -71,6 +71,7 @@ test('routes that were declared first have the session too', async (t) => {
   app.register(async (child) => { routes(child) }, { prefix: '/child' })
   app.register(sessionPlugin, options)
   const browser = new Browser(app)
+  t.strictSame(await browser.json('/child/'), {}, 'also where no cookie came')
   await browser.get('/set?a=1')
   t.strictSame(await browser.json('/child/'), { a: '1' })
 })

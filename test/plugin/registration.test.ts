@@ -127,14 +127,14 @@ test('a reply that is written by hand carries the cookie after an explicit save'
   t.match((await new Browser(app).get('/stream')).body, 'SESSION_HEADERS_SENT')
 })
 
-test('memory: warns in production, and unknown SESSION_ variables are named with their nearest neighbour', async (t) => {
+test('memory: warns in production, and unknown SESSION_ variables are named with what they may have meant', async (t) => {
   const before = { ...process.env }
   t.teardown(() => { process.env = before })
-  Object.assign(process.env, { NODE_ENV: 'production', SESSION_COOKIE_NAME: 'x', SESSION_EXPIRE: '99' })
+  Object.assign(process.env, { NODE_ENV: 'production', SESSION_MAX_AGE: 'x', SESSION_IDLE_TIMEOUT: '99' })
   const lines: Lines = []
   const app = await makeApp(t, { redis: 'memory:', lines }, (app) => { app.get('/', async ({ session }: any) => ({ idle: session.idleTimeout })) })
   t.ok(lines.some(({ msg }) => /kept in memory in production/.test(msg)))
-  t.ok(lines.some(({ msg }) => /SESSION_COOKIE_NAME is unknown; did you mean SESSION_COOKIE_/.test(msg)))
+  t.ok(lines.some(({ msg }) => /SESSION_MAX_AGE is unknown; here that is SESSION_EXPIRE/.test(msg)))
   t.strictSame((await app.inject('/')).json(), { idle: 99 })
 })
 

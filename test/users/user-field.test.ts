@@ -1,6 +1,7 @@
 import { test } from 'tap'
 import { resolveOptions, type SessionOptions } from '../../src/options.js'
 import { UserField, userKey } from '../../src/users/user-field.js'
+import { makeApp } from '../support/app.js'
 
 const of = (data: Record<string, string>) => (name: string) => data[name] ?? null
 
@@ -12,7 +13,7 @@ test('a user as the store takes it', async (t) => {
   t.equal(userKey(-1.5), '-1.5')
   const unusual = ['{slot}', 'a b', 'a\nb', 'žluťoučký', 'x'.repeat(65), '#aaaa', 'a:b', '*', '\0', '[1]', '{"a":1}']
   for (const user of unusual) t.match(userKey(user), /^#[A-Za-z0-9_-]{43}$/, user)
-  t.equal(new Set(unusual.map(userKey)).size, unusual.length)
+  t.equal(new Set(unusual.map((user) => userKey(user))).size, unusual.length)
   for (const wrong of ['', Number.NaN, Number.POSITIVE_INFINITY, true, null, undefined, {}, [], ['andrew'], 5n] as never[]) {
     t.throws(() => userKey(wrong), { code: 'SESSION_VALUE_INVALID' })
   }
@@ -36,6 +37,21 @@ test('a name and a function say the same, and what was looked at', async (t) => 
   t.throws(() => userKey('' as never), { message: /"userField"/ })
   const destructured = new UserField(({ a }: any) => a)
   t.equal(destructured.decides('a'), true)
+})
+
+test('a user that cannot be one is refused under the name of its field', async (t) => {
+  const refused = (what: string) => ({ code: 'SESSION_VALUE_INVALID', message: `Session field "${what}" cannot be stored: a user is a string that is not empty, or a finite number.` })
+  for (const wrong of ['true', 'false', '{"id":1}', '["andrew"]']) {
+    t.throws(() => new UserField('userId').derive(of({ userId: wrong })), refused('userId'))
+    t.throws(() => new UserField((data: any) => data.passport ?? data.guest).derive(of({ passport: wrong })), refused('passport'))
+    t.throws(() => new UserField((data: any) => data.passport ?? data.guest).derive(of({ guest: wrong })), refused('passport, guest'))
+  }
+  t.throws(() => userKey(''), refused('user'), 'asked for by nobody\'s field')
+
+  const app = await makeApp(t, { redis: 'memory:', userField: 'userId' }, (app) => {
+    app.get('/', async ({ session }: any) => { session.userId = { id: 1 }; return '' })
+  })
+  t.match((await app.inject('/')).json(), { statusCode: 500, ...refused('userId') })
 })
 
 test('what cannot be, is an error at boot', async (t) => {

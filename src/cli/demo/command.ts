@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { CommandError, UsageError, type Command, type Context } from '../command.js'
+import { textOf } from '../../environment.js'
+import { OptionsSchema } from '../../options.js'
 import { MAX_TTL } from './forms.js'
 import type { DemoOptions } from './options.js'
 import { buildDemo } from './server.js'
@@ -76,7 +78,7 @@ export function demoOptions (flags: DemoFlags, env: NodeJS.ProcessEnv): DemoOpti
     // What is not given here the plugin takes from its own variables.
     secret: env.SESSION_SECRET ? undefined : randomBytes(32).toString('base64url'),
     secureCookie: env.SESSION_COOKIE_SECURE ? undefined : false,
-    cookieName: env.SESSION_COOKIE_ID || undefined,
+    cookieName: textOf(OptionsSchema, 'cookie.name', env),
     // Standard output is for people; what the server has to report goes where errors go.
     logger: { level: 'warn', stream: process.stderr }
   }

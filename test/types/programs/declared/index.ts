@@ -130,14 +130,42 @@ app.get('/', { config: { session: { touch: false }, staff: false } }, async (req
   request.staff.count = 2
   return rest
 })
-// Fastify lets the config of a route be anything; whoever wants it checked, says so.
-export const configs: FastifyContextConfig[] = [
-  { session: false }, { session: { touch: false, onStoreError: 'anonymous' } }, {},
-  // @ts-expect-error: true says nothing
-  { session: true },
-  // @ts-expect-error: no such setting
-  { session: { save: false } }
-]
+// What a route says of the session.
+const answer = async (): Promise<string> => ''
+app.get('/off', { config: { session: false } }, answer)
+app.get('/peek', { config: { session: { touch: false, onStoreError: 'anonymous' }, staff: { maxAuthAge: 60, elevated: true }, other: { elevate: true } } }, answer)
+app.get('/perhaps', { config: { session: { elevated: undefined, maxAuthAge: undefined, touch: undefined, onStoreError: undefined }, staff: undefined } }, answer)
+app.route({ method: ['GET', 'POST'], url: '/both', config: { session: { elevated: true } }, handler: answer })
+// @ts-expect-error: no such setting
+app.get('/', { config: { session: { elevate: true } } }, answer)
+// @ts-expect-error: no such setting
+app.get('/', { config: { session: { elevatedd: true } } }, answer)
+// @ts-expect-error: no such setting
+app.get('/', { config: { session: { Elevated: true, touch: false } } }, answer)
+// @ts-expect-error: no such setting
+app.get('/', { config: { session: { maxAge: 300 } } }, answer)
+// @ts-expect-error: no such setting
+app.get('/', { config: { staff: { elevate: true } } }, answer)
+// @ts-expect-error: no such setting
+app.route({ method: 'GET', url: '/', config: { session: { elevate: true } }, handler: answer })
+// @ts-expect-error: true or false
+app.get('/', { config: { session: { elevated: 1 } } }, answer)
+// @ts-expect-error: seconds, a number
+app.get('/', { config: { session: { maxAuthAge: '1h' } } }, answer)
+// @ts-expect-error: true says nothing
+app.get('/', { config: { session: true } }, answer)
+// @ts-expect-error: null says nothing
+app.get('/', { config: { session: null } }, answer)
+// @ts-expect-error: an object, or false
+app.get('/', { config: { session: [] } }, answer)
+// @ts-expect-error: one of two words
+app.post('/', { config: { session: { onStoreError: 'ignore' } } }, answer)
+const config: FastifyContextConfig = { session: { touch: false, onStoreError: 'anonymous' } }
+const shared: RouteSession = { elevated: true }
+app.get('/shared', { config: { session: shared } }, answer)
+app.get('/config', { config }, answer)
+// @ts-expect-error: no such setting
+export const wrong: FastifyContextConfig = { session: { save: false } }
 
 app.get('/errors', async ({ session }) => {
   try {
