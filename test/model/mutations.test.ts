@@ -92,14 +92,14 @@ interface Mutation {
 const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the quick write does not look who owns the record',
-    replacements: [{ file: 'store/redis-scripts.ts', from: 'head[1] ~= ARGV[2] or ', to: '' }],
+    replacements: [{ file: 'store/redis-scripts.ts', from: '(head[4] or head[1]) ~= ARGV[2] or ', to: '' }],
     trial: inOverlaps,
     breaks: ['I8']
   },
   {
     name: 'no write looks whether the record still exists',
     replacements: [
-      { file: 'store/redis-scripts.ts', from: "if head[1] ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end", to: '' },
+      { file: 'store/redis-scripts.ts', from: "if (head[4] or head[1]) ~= ARGV[2] or not idle or not tonumber(head[3] or '') then return 'retry' end", to: '' },
       { file: 'store/redis-scripts.ts', from: "if ttl < 0 or (ARGV[3] == '1' and ttl < idle * 1000) then return 'retry' end", to: '' },
       { file: 'store/redis-scripts.ts', from: "if type(usage) ~= 'number' or 2 * usage + ARGV[4] > MAX_RECORD_SIZE then return 'retry' end", to: '' }
     ],
@@ -108,19 +108,20 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'live writes do not look who owns the record',
-    replacements: [{ file: 'store/redis-scripts.ts', from: "if not owned(digest, record['${record.DIGEST}'], record['${record.NEXT}'], record['${record.PREVIOUS}']) then return false end\nif not sane", to: 'if not sane' }],
+    replacements: [{ file: 'store/redis-scripts.ts', from: "if not owned(lineage, record['${record.DIGEST}'], record['${record.LINEAGE}']) then return false end\nif not sane", to: 'if not sane' }],
     trial: inEveryOrder,
     breaks: ['I8', 'I16']
   },
   {
     name: 'the whole record is written, not what changed',
     replacements: [{
-      file: 'session/fields.ts',
-      from: 'for (const name of this.#values?.keys() ?? []) {',
-      to: `if (this.#assigned !== undefined) for (const name of this.names()) {
-        if (!this.#assigned.has(name)) operations.push({ type: 'set', field: name, text: this.#stored(name) })
+      file: 'session/snapshot.ts',
+      from: "if (cleared) operations.push({ type: 'clear' })",
+      to: `if (texts.size > 0) for (const field of this.names()) {
+        const text = this.#stored(field)
+        if (text !== undefined && !texts.has(field)) operations.push({ type: 'set', field, text })
       }
-      for (const name of this.#values?.keys() ?? []) {`
+      if (cleared) operations.push({ type: 'clear' })`
     }],
     trial: inParallel,
     breaks: ['I1', 'I2', 'I3']
@@ -128,12 +129,13 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the same, in every order of the calls',
     replacements: [{
-      file: 'session/fields.ts',
-      from: 'for (const name of this.#values?.keys() ?? []) {',
-      to: `if (this.#assigned !== undefined) for (const name of this.names()) {
-        if (!this.#assigned.has(name)) operations.push({ type: 'set', field: name, text: this.#stored(name) })
+      file: 'session/snapshot.ts',
+      from: "if (cleared) operations.push({ type: 'clear' })",
+      to: `if (texts.size > 0) for (const field of this.names()) {
+        const text = this.#stored(field)
+        if (text !== undefined && !texts.has(field)) operations.push({ type: 'set', field, text })
       }
-      for (const name of this.#values?.keys() ?? []) {`
+      if (cleared) operations.push({ type: 'clear' })`
     }],
     trial: inEveryOrder,
     breaks: ['I1', 'I2', 'I3']
@@ -142,27 +144,23 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'rotation copies and deletes',
     replacements: [{
       file: 'session/persistence.ts',
-      from: "const written = await putRecord(this.#state, 'write', { operations, settings: { ...settings, digest }, touch, mode: 'together' })",
-      to: `let written
-      const { store } = this.#state.instance
-      if (digest === undefined) written = await store.write(this.#state.id!, this.#state.digest, { operations, settings, touch, mode: 'together' }, rules)
-      else {
-        const { fields } = await store.load(this.#state.id!, this.#state.digest, false, rules) ?? {}
-        if (fields !== undefined) {
-          const copy = [...fields.names()].filter((name) => !/^(?:@|created_at|last_accessed_at|session_ttl)/.test(name)).map((field) => ({ type: 'set', field, text: fields.get(field)! }) as const)
-          const id = newSecret().slice(0, 21) + 'A'
-          written = await store.create(id, digest, { operations: [...copy, ...operations], settings: {}, touch: 'never', mode: 'together' }, rules)
-          await store.destroy(this.#state.id!)
-          this.#state.id = id
-        }
-      }`
+      from: 'const settings: Settings = { ...write.settings, digest }',
+      to: `const settings: Settings = { ...write.settings, digest }
+      const seen = await store.look(identity.id, identity.lineage)
+      if (seen === undefined) return undefined
+      const fields = [...seen.fields.names()].filter((name) => !/^(?:@|created_at|last_accessed_at|session_ttl)/.test(name)).map((field) => ({ type: 'set', field, text: seen.fields.get(field)! }) as const)
+      const id = newId()
+      const copied = await store.create(id, digest, { operations: [...fields, ...write.operations], settings: {}, touch: 'never', mode: 'together' }, this.#context.instance.rules)
+      await store.destroy(identity.id)
+      copy.become({ id, secret, lineage: digest })
+      if (copied !== undefined) return copied`
     }],
     trial: inParallel,
     breaks: ['I9']
   },
   {
     name: 'logout clears the cookie only',
-    replacements: [{ file: 'session/persistence.ts', from: "if (this.#state.phase === 'stored') await this.#destroy(this.#state.id!,", to: 'if (false) await this.#destroy(this.#state.id!,' }],
+    replacements: [{ file: 'session/persistence.ts', from: "if (await store.destroy(id)) endings.ended(id, 'destroyed')", to: '' }],
     trial: inParallel,
     breaks: ['I6']
   },
@@ -170,10 +168,12 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'increments are read and written',
     replacements: [{
       file: 'session/live.ts',
-      from: "return Number(await this.#operate({ type: 'increment', field: this.#name, by: JSON.stringify(by), min: String(min), max: String(max) }))",
-      to: `const text = String(await this.int + by + 0 * (min + max))
-    await this.#operate({ type: 'set', field: this.#name, text })
-    return Number(text)`
+      from: "? await this.#operate(record, { type: 'increment', field: this.#name, ...added })",
+      to: `? await (async () => {
+          const text = String(await this.int + by)
+          await this.#operate(record, { type: 'set', field: this.#name, text })
+          return text
+        })()`
     }],
     trial: inParallel,
     breaks: ['I3']
@@ -197,13 +197,10 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'the cookie is issued before the record is saved',
     replacements: [{
       file: 'session/persistence.ts',
-      from: "if (this.#state.phase === 'new') await this.#create()",
-      to: `if (this.#state.phase === 'new') {
-      if (this.#state.fields.changes().some(({ type }) => type === 'set')) {
-        if (this.#state.id === undefined) this.#state.newIdentity()
-        this.#issueToken()
-      }
-      await this.#create()
+      from: "else if (operations.some(({ type }) => type === 'set')) await this.#create(copy, operations, changes)",
+      to: `else if (operations.some(({ type }) => type === 'set')) {
+      this.#owe(copy)
+      await this.#create(copy, operations, changes)
     }`
     }],
     trial: oneAfterTheOther,
@@ -223,13 +220,13 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a handler that failed is saved all the same',
-    replacements: [{ file: 'session/persistence.ts', from: 'if (failed) this.#state.discard()', to: '' }],
+    replacements: [{ file: 'session/session.ts', from: 'if (failed) {', to: 'if (failed && status < 0) {' }],
     trial: oneAfterTheOther,
     breaks: ['I10', 'I14', 'I15', 'I16', 'I19']
   },
   {
     name: 'nested changes are not noticed',
-    replacements: [{ file: 'session/fields.ts', from: 'if (assigned === undefined && !this.#mutated(name, value, before)) return undefined', to: 'if (assigned === undefined) return undefined' }],
+    replacements: [{ file: 'session/snapshot.ts', from: 'if (text !== before) this.pending.texts.set(name, text)', to: 'if (text !== before && this.#pending?.texts.has(name) === true) this.pending.texts.set(name, text)' }],
     trial: oneAfterTheOther,
     breaks: ['I16', 'I19']
   },
