@@ -11,12 +11,16 @@ import { checkClient } from './client-check.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
 import { canWrite, isReadOnly, isAccessDenied, reasonOf, type Report } from './redis-health.js'
+import { cutWhereOpeningFails, cutWhereSilent } from './redis-silence.js'
 import type { Store } from './store.js'
 
 /** Opening a connection at boot may take this long, milliseconds: less than Fastify's own limit of 10 s. */
 const CONNECT_LIMIT = 5000
-/** Closing may take this long, milliseconds; then the socket is cut. */
+/** Closing may take this long, milliseconds; then the socket is cut. One that is silent is cut earlier. */
 const CLOSE_LIMIT = 1000
+const CLOSE_SILENCE = 400
+/** How much longer than the timeout a connection may be silent that owes an answer, milliseconds; then it is cut. */
+const PATIENCE = 150
 /** How often a Cluster is asked which node has which slots, milliseconds: often enough to follow a failover soon. */
 const SLOTS_REFRESH_INTERVAL = 1000
 /** A connection that was given up is tried again after this, milliseconds. */
@@ -40,6 +44,8 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
   if (isStore(given)) return given
   const opened = isClient(given) ? undefined : openClient(given, options.timeout)
   const client = opened ?? given as Redis | Cluster
+  // Until the store does it.
+  const leaveOpening = opened && cutWhereOpeningFails(opened, options.timeout + PATIENCE)
   try {
     for (const warning of checkClient(client, opened === undefined)) fastify.log.warn(warning)
     if (options.startup === 'require') {
@@ -50,7 +56,10 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
     if (opened !== undefined) dismiss(opened)
     throw error
   }
-  const store = new RedisStore(client, { prefix: options.prefix, timeout: options.timeout, report: logChanges(fastify) })
+  leaveOpening?.()
+  // Others may work on a client that was given.
+  const patience = opened === undefined ? {} : { patience: PATIENCE }
+  const store = new RedisStore(client, { prefix: options.prefix, timeout: options.timeout, ...patience, report: logChanges(fastify) })
   fastify.addHook('onClose', async () => { await store.close() })
   if (options.startup === 'lazy') {
     if (opened instanceof Cluster) opened.once('ready', async () => { await connectNodes(opened) })
@@ -72,7 +81,7 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
  * @throws OptionError (`SESSION_OPTION_INVALID`) where the URL makes no sense, or Redis cannot be reached or used within 5 s
  */
 export async function connectAlone (url: string, timeout: number, prefix: string): Promise<Redis | Cluster> {
-  const client = openClient(url, timeout)
+  const client = openClient(url, timeout, { socketTimeout: timeout + PATIENCE })
   // A program that is about to end waits for no reconnection, and a new connection would keep it alive.
   dismissed.add(client)
   try {
@@ -100,8 +109,8 @@ function isClient (given: RedisOption): given is Redis | Cluster {
   return typeof given === 'object' && typeof (given as Redis).sendCommand === 'function'
 }
 
-function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeout: number): Redis | Cluster {
-  const safe = safeOptions(timeout)
+function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeout: number, more: RedisOptions = {}): Redis | Cluster {
+  const safe = { ...safeOptions(), ...more }
   if (typeof given !== 'string') {
     if (Object.values(given).some(isClient as (value: unknown) => boolean)) {
       throw new OptionError('redis (SESSION_REDIS)', 'fastify.redis holds several connections; pass the one for sessions: redis: fastify.redis.<namespace>')
@@ -119,7 +128,7 @@ function openClient (given: Exclude<RedisOption, Store | Redis | Cluster>, timeo
   const node: RedisOptions = { ...safe, ...parseCredentials(credentials), ...(tls === 's' && { tls: {} }) }
   if (kind === 'cluster') {
     if (name !== '') throw new OptionError('redis (SESSION_REDIS)', 'a Cluster has no databases: leave out what stands behind the hosts')
-    return refreshed(listened(new Cluster(nodes(hosts, 6379), clusterOptions(node))))
+    return refreshed(listened(new Cluster(nodes(hosts, 6379), clusterOptions(node, timeout))))
   }
   if (name === '') throw new OptionError('redis (SESSION_REDIS)', 'redis+sentinel:// needs the name of the master: redis+sentinel://h1,h2/name')
   return listened(new Redis({
@@ -172,10 +181,11 @@ function nodes (hosts: string, defaultPort: number): Array<{ host: string, port:
 }
 
 /**
- * What sessions need of ioredis: failing at once instead of queueing, never sending a command twice, and noticing a dead
- * connection. Its defaults would hold a request for over a minute, and replay increments.
+ * What sessions need of ioredis: failing at once instead of queueing, and never sending a command twice. Its defaults would
+ * hold a request for over a minute, and replay increments. A dead connection is noticed by the store: the timer of
+ * `socketTimeout` would also cut one whose answers this process was only too busy to read.
  */
-function safeOptions (timeout: number): RedisOptions {
+function safeOptions (): RedisOptions {
   return {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -183,7 +193,6 @@ function safeOptions (timeout: number): RedisOptions {
     connectTimeout: 2000,
     // How long a closed connection may linger; its timer keeps a process from ending.
     disconnectTimeout: 500,
-    socketTimeout: timeout + 150,
     // By itself it waits for as long as Redis expects to take, at least for a second.
     maxLoadingRetryTime: 250,
     retryStrategy: (times) => Math.min(25 * 2 ** Math.min(times, 5), 500) + Math.random() * 50,
@@ -197,13 +206,14 @@ function sentinelOptions (timeout: number): RedisOptions {
   return { failoverDetector: true, sentinelCommandTimeout: 2 * timeout }
 }
 
-function clusterOptions (node: RedisOptions): ClusterOptions {
+function clusterOptions (node: RedisOptions, timeout: number): ClusterOptions {
   const { enableOfflineQueue, retryStrategy, reconnectOnError, ...redisOptions } = node
   return {
     enableOfflineQueue: false,
     // More than 0, and a command whose connection broke is sent again: increments would count twice.
     retryDelayOnFailover: 0,
     slotsRefreshInterval: 0, // see `refreshed`
+    slotsRefreshTimeout: Math.min(timeout + PATIENCE, 1000),
     scaleReads: 'master',
     clusterRetryStrategy: retryStrategy as (times: number) => number,
     redisOptions
@@ -297,6 +307,7 @@ function logChanges (fastify: FastifyInstance): Report {
 async function close (client: Redis | Cluster, quit: () => Promise<unknown>): Promise<'OK'> {
   dismissed.add(client)
   const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
+  for (const { stream } of 'nodes' in client ? client.nodes() : [client]) cutWhereSilent(stream, CLOSE_SILENCE, () => true)
   try {
     if (client.status === 'ready') await quit()
   } catch {

@@ -4,6 +4,7 @@
  * each connect.
  */
 import { Command, type Cluster, type Redis } from 'ioredis'
+import { cutWhereSilent } from './redis-silence.js'
 import type { StoreStatus } from './store.js'
 
 /** How long a failure counts, milliseconds. After that, only the next one says that something is still wrong. */
@@ -20,6 +21,7 @@ export type Report = (available: boolean, reason: string) => void
 export class RedisHealth {
   readonly #client: Redis | Cluster
   readonly #key: string
+  readonly #silence: number
   readonly #report: Report
   #available: boolean | undefined
   #reason = ''
@@ -30,12 +32,14 @@ export class RedisHealth {
 
   /**
    * @param client listens to its events until `close`, its errors among them
-   * @param key of the commands by which it is found out whether Redis can be written to; nothing is ever stored there
-   * @param report called once per change
+   * @param options.key of the commands by which it is found out whether Redis can be written to; nothing is ever stored there
+   * @param options.silence milliseconds for which a connection may leave such a command without an answer; then it is cut
+   * @param options.report called once per change
    */
-  constructor (client: Redis | Cluster, key: string, report: Report) {
+  constructor (client: Redis | Cluster, { key, silence, report }: { key: string, silence: number, report: Report }) {
     this.#client = client
     this.#key = key
+    this.#silence = silence
     this.#report = report
     if (client.status === 'ready') this.#available = true
     client.on('error', this.#onError)
@@ -118,7 +122,9 @@ export class RedisHealth {
 
   readonly #probeNow = (): void => {
     if (this.#client.status !== 'ready') return // the next 'ready' goes on from here
-    canWrite(this.#client, this.#key).then((writable) => {
+    let isWaiting = true
+    if ('stream' in this.#client) cutWhereSilent(this.#client.stream, this.#silence, () => isWaiting)
+    canWrite(this.#client, this.#key).finally(() => { isWaiting = false }).then((writable) => {
       this.#readOnly = !writable
       this.#change(writable, 'READONLY')
       if (!writable) this.#probeLater()

@@ -3,6 +3,7 @@
  */
 import type { Cluster, Redis } from 'ioredis'
 import { StoreUnavailableError } from '../errors.js'
+import { patiently } from './attention.js'
 import { publicError } from './redis-transport.js'
 import { isId } from './record.js'
 
@@ -42,14 +43,14 @@ export async function * scanIds (client: Redis | Cluster, prefix: string, timeou
 }
 
 async function inTime<T> (timeout: number, answer: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
+  let callOff: (() => void) | undefined
   try {
     return await Promise.race([answer, new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => { reject(new StoreUnavailableError(`no answer within ${timeout} ms`)) }, timeout).unref()
+      callOff = patiently(timeout, () => { reject(new StoreUnavailableError(`no answer within ${timeout} ms`)) })
     })])
   } catch (error) {
     throw publicError(error)
   } finally {
-    clearTimeout(timer)
+    callOff?.()
   }
 }
