@@ -7,7 +7,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Token } from '../cookie/token.js'
-import { DegradedError, EndedError, GoneError, HeadersSentError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
+import { DegradedError, EndedError, GoneError, HeadersSentError, RecordError, SealedError, StoreUnavailableError, TimeoutError } from '../errors.js'
 import { MAX_TIMEOUT } from '../options.js'
 import { writeHeaders, type Answer } from '../response/headers.js'
 import { assertKey, assertKeys, AUTHENTICATED, CREATED_AT, ELEVATED, LAST_ACCESSED_AT, LIFETIME } from '../store/record.js'
@@ -149,7 +149,7 @@ export class Session implements LiveSession {
       else if (!this.#context.headersSent) await this.#enqueue(async () => { await this.#persistence.refresh(this.#current) })
     } catch (error) {
       // Any other error leaves alone what an earlier save stored.
-      if (error instanceof GoneError || error instanceof StoreUnavailableError) await this.#takeBack()
+      if (error instanceof GoneError || error instanceof StoreUnavailableError || error instanceof RecordError) await this.#takeBack()
       else await steps.settle()
       throw error
     } finally {
