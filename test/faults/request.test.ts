@@ -73,7 +73,7 @@ test('a handler that throws: its changes are dropped, what it saved itself stays
   t.match(await stored(app, browser!), { a: '1', n: '1' })
 })
 
-test('a handler that takes too long: 503, its changes are dropped, and later ones throw instead of being lost', async (t) => {
+test('a handler that takes too long: 503, its changes are dropped, and later ones, too', async (t) => {
   const late: unknown[] = []
   const gate = new Gate()
   const app = await open(t, (app) => {
@@ -92,9 +92,9 @@ test('a handler that takes too long: 503, its changes are dropped, and later one
   const response = await browser!.get('/slow')
   t.strictSame([response.statusCode, response.json().code, setCookies(response)], [503, 'FST_ERR_HANDLER_TIMEOUT', []])
   gate.open()
-  await until('the handler ended', 5000, () => late.length === 6)
-  t.strictSame(late.slice(0, 4).map((error) => (error as { code?: string }).code), Array(4).fill('SESSION_SEALED'))
-  t.equal(late[5], 1, 'a live write is what may still be done')
+  await until('the handler ended', 5000, () => late.length === 2)
+  t.equal(late[0], 'nothing to save')
+  t.equal(late[1], 1, 'a live write is what may still be done')
   t.strictSame(await browser!.json('/'), { user: '0', n: 1 })
 })
 
@@ -126,7 +126,7 @@ test('replies that are written by hand: an explicit save is needed, and the log 
   t.strictSame(await browser!.json('/plain'), { plain: true }, 'and the process goes on')
 })
 
-test('streams: saved before the first byte, sealed while they flow, and one that breaks changes nothing of that', async (t) => {
+test('streams: saved before the first byte, what is changed while they flow is dropped, and one that breaks changes nothing of that', async (t) => {
   let late: unknown
   const app = await open(t, (app) => {
     app.get('/stream', async ({ session }: any, reply) => {
@@ -144,7 +144,7 @@ test('streams: saved before the first byte, sealed while they flow, and one that
   })
   const [browser] = await sessions(app, 1)
   t.equal((await browser!.get('/stream')).body, 'begun 1')
-  t.match(late, { code: 'SESSION_SEALED' })
+  t.equal(late, undefined)
   await browser!.get('/broken').catch(() => {})
   t.strictSame(await browser!.json('/'), { user: '0', a: 1, n: 1, c: 1 })
 })
