@@ -1,6 +1,6 @@
 /** The connection of a command to the Redis of the sessions. */
 import { Type } from '@sinclair/typebox'
-import { Cluster, type Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import { readEnvironment } from '../environment.js'
 import { OptionsSchema } from '../options.js'
 import { connectAlone } from '../store/connect.js'
@@ -51,7 +51,6 @@ export async function withRedis<T> (flags: Parameters<typeof place>[0], env: Nod
   let client: Redis | Cluster | undefined
   try {
     client = await connectAlone(url, TIMEOUT, prefix)
-    await assertWhole(client, where)
     return await work({ client, store: new RedisStore(client, { prefix, timeout: TIMEOUT }), prefix, where })
   } catch (error) {
     const known = inWords(error)
@@ -59,15 +58,6 @@ export async function withRedis<T> (flags: Parameters<typeof place>[0], env: Nod
   } finally {
     client?.disconnect()
   }
-}
-
-/** One node of a Cluster has a part of the sessions: what it would list, count or end is not all there is. */
-async function assertWhole (client: Redis | Cluster, where: string): Promise<void> {
-  if (client instanceof Cluster) return
-  const may = async (answer: Promise<unknown>): Promise<string> => String(await answer.catch(() => ''))
-  if (!/^cluster_enabled:1/m.test(await may(client.info('cluster')))) return
-  if (/^cluster_size:1\r?$/m.test(await may(client.cluster('INFO')))) return
-  throw new CommandError(`${where}: this is one node of a Cluster and has only a part of the sessions; write ${where.replace(/^redis(s?):\/\/([^/]*).*$/s, 'redis$1+cluster://$2')}`)
 }
 
 /**

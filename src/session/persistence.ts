@@ -239,7 +239,7 @@ export class Persistence {
       },
       settle: async () => { await store.finalize(identity.id, digest) }
     }, async () => await putRecord(copy, 'write', { ...write, settings }), isDone)
-    if (written === undefined || !isDone(written)) return written
+    if (!isDone(written)) return written
     copy.become({ id: identity.id, secret, lineage: digest })
     // A renewal that was under way is over.
     this.#refresh = undefined

@@ -89,7 +89,7 @@ export class Snapshot {
 
   /** Names of the fields that are there. */
   names (): string[] {
-    const names = new Set<string>([...this.#source?.names() ?? [], ...this.#known?.keys() ?? []])
+    const names = new Set(this.#storedNames())
     for (const { cleared, texts } of this.#layers()) {
       if (cleared) names.clear()
       for (const name of texts.keys()) names.add(name)

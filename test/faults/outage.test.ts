@@ -43,6 +43,8 @@ test('killed under traffic and restarted: failures are quick, and it heals by it
   t.equal(app.sessions.status(), 'down')
   await allUnavailable(t, app, browsers[0]!.clone(), 0)
   const gone = performance.now()
+  // A connection that is back at the first attempt is no outage: this one shall be.
+  await until('the outage is in the log', 5000, () => lines.some(({ msg }) => msg.startsWith('the session store is not available')))
   await redis.restart()
   const back = performance.now()
   const served = traffic.count(200)
@@ -53,7 +55,7 @@ test('killed under traffic and restarted: failures are quick, and it heals by it
   t.ok(failed.every(({ took }) => took < SLACK), 'no failure waited for the timeout')
   const again = traffic.outcomes.find(({ status, at }) => status === 200 && at > gone)!
   t.comment(`failing took at most ${Math.max(...failed.map(({ took }) => took)).toFixed()} ms; served ${(again.at - back).toFixed()} ms after Redis was ready`)
-  t.ok([0, 2].includes(lines.filter(({ msg }) => msg.startsWith('the session store')).length), 'one line when it went, one when it came, or none where it was back at once')
+  t.equal(lines.filter(({ msg }) => msg.startsWith('the session store')).length, 2, 'one line when it went, one when it came')
   // What was stored, by the AOF, and what was said: an increment whose answer was lost may have happened, once.
   for (const browser of browsers) {
     const { n } = await browser.json('/')

@@ -89,6 +89,16 @@ interface Mutation {
 
 /* The texts are pieces of source, with their own ${…}. */
 /* eslint-disable no-template-curly-in-string */
+const WHOLE_RECORD: Replacement = {
+  file: 'session/snapshot.ts',
+  from: "if (cleared) operations.push({ type: 'clear' })",
+  to: `if (texts.size > 0) for (const field of this.names()) {
+        const text = this.#stored(field)
+        if (text !== undefined && !texts.has(field)) operations.push({ type: 'set', field, text })
+      }
+      if (cleared) operations.push({ type: 'clear' })`
+}
+
 const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the quick write does not look who owns the record',
@@ -114,29 +124,13 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the whole record is written, not what changed',
-    replacements: [{
-      file: 'session/snapshot.ts',
-      from: "if (cleared) operations.push({ type: 'clear' })",
-      to: `if (texts.size > 0) for (const field of this.names()) {
-        const text = this.#stored(field)
-        if (text !== undefined && !texts.has(field)) operations.push({ type: 'set', field, text })
-      }
-      if (cleared) operations.push({ type: 'clear' })`
-    }],
+    replacements: [WHOLE_RECORD],
     trial: inParallel,
     breaks: ['I1', 'I2', 'I3']
   },
   {
     name: 'the same, in every order of the calls',
-    replacements: [{
-      file: 'session/snapshot.ts',
-      from: "if (cleared) operations.push({ type: 'clear' })",
-      to: `if (texts.size > 0) for (const field of this.names()) {
-        const text = this.#stored(field)
-        if (text !== undefined && !texts.has(field)) operations.push({ type: 'set', field, text })
-      }
-      if (cleared) operations.push({ type: 'clear' })`
-    }],
+    replacements: [WHOLE_RECORD],
     trial: inEveryOrder,
     breaks: ['I1', 'I2', 'I3']
   },
