@@ -8,7 +8,7 @@ const assertKeys: (keys: unknown) => void = record.assertKeys
 
 test('every name of the record\'s own is reserved', async (t) => {
   const own = Object.entries(record).filter(([, value]) => typeof value === 'string')
-  t.equal(own.length, 21)
+  t.equal(own.length, 23)
   for (const [constant, name] of own) {
     t.ok(isReserved(name as string), constant)
     t.throws(() => { assertName(name as string) }, { code: 'SESSION_NAME_INVALID', message: /reserved/ }, constant)
