@@ -36,7 +36,7 @@ export class MemoryLists {
     }
     let out: Entry[] = []
     if (limit !== undefined && list !== undefined) {
-      out = surplus([...list.entries.values()].filter((entry) => entry.id !== id && entry.id !== announcement.replaces), limit)
+      out = surplus(entriesOf(list).filter((entry) => entry.id !== id && entry.id !== announcement.replaces), limit)
       if (out.length > 0 && limit.then !== 'end-oldest') return { outcome: 'full', ticket, now, entries: out }
     }
     const entered = list ?? this.#open(user)
@@ -60,7 +60,7 @@ export class MemoryLists {
       list.ended = { at: Math.max(now, list.ended?.at ?? 0), survivor: ending.except }
       list.keepUntil = Math.max(list.keepUntil, now + ending.keep)
     }
-    return { now, since: found?.since, entries: [...found?.entries.values() ?? []].map(({ id, ticket, since }) => ({ id, ticket, since })) }
+    return { now, since: found?.since, entries: found === undefined ? [] : entriesOf(found) }
   }
 
   clear (): void {
@@ -82,9 +82,13 @@ export class MemoryLists {
       this.#lists.delete(user)
       return undefined
     }
-    for (const [key, { until }] of list.entries) if (until < now) list.entries.delete(key)
+    for (const [key, { until }] of list.entries) if (until <= now) list.entries.delete(key)
     return list
   }
+}
+
+function entriesOf ({ entries }: List): Entry[] {
+  return Array.from(entries.values(), ({ id, ticket, since }) => ({ id, ticket, since }))
 }
 
 function keyOf ({ id, ticket }: Pick<Entry, 'id' | 'ticket'>): string {

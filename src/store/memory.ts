@@ -4,7 +4,6 @@
 import { StoreUnavailableError } from '../errors.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
-import { MAX_TTL } from './record.js'
 import { MemoryLists } from './memory-lists.js'
 import type {
   Announced, Announcement, Binding, Bound, Description, EndListener, EndReason, Entry as ListEntry, LoadedRecord, RawRecord, Rules,
@@ -27,8 +26,8 @@ export class MemoryStore implements Store {
   readonly #entries = new Map<string, Entry>()
   readonly #lists: MemoryLists
   readonly #listeners = new Set<EndListener>()
-  /** Tickets whose writes shall not happen any more, and when that can be forgotten. */
-  readonly #barred = new Map<string, number>()
+  /** By id, tickets whose writes shall not happen any more, and until when. */
+  readonly #barred = new Map<string, Map<string, number>>()
   readonly #maxRecords: number
   readonly #prefix: string
   readonly #now: () => number
@@ -50,25 +49,26 @@ export class MemoryStore implements Store {
     const entry = this.#inUse(id)
     if (entry === undefined) return undefined
     const now = this.#now()
+    const fields = new MapFields(new Map(entry.fields))
     const standing = this.#present(id, entry, digest, now, rules)
     if (standing === undefined) return undefined
     const owned = rules.users === true && entry.fields.has(record.USER)
     const touched = touch && !owned && standing !== 'reused' && this.#extend(entry, now, rules, 'due')
     const ttl = Math.max(0, entry.expiresAt - now)
-    return { standing, now, ttl, touched, due: owned && standing !== 'reused' && ttl < idleTimeout(entry.fields), fields: new MapFields(new Map(entry.fields)) }
+    return { standing, now, ttl, touched, due: owned && standing !== 'reused' && ttl < idleTimeout(entry.fields), fields }
   }
 
   async create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
     const problem = reservedName(write)
     if (problem !== undefined) throw problem
-    if (this.#find(id) !== undefined) return undefined
-    if (this.#entries.size >= this.#maxRecords) this.#sweep()
-    if (this.#entries.size >= this.#maxRecords) throw new StoreUnavailableError(`the memory store is full: ${this.#maxRecords} sessions`)
     const now = this.#now()
-    const { binding } = write
-    if (binding !== undefined && this.#isBarred(binding.ticket)) return { now, ttl: 0, results: [], barred: true }
     const applied = applyOperations(new Map(), write, rules)
     if (applied.refusal !== undefined) return { now, ttl: 0, results: [], refusal: applied.refusal }
+    if (this.#find(id) !== undefined) return undefined
+    const { binding } = write
+    if (binding !== undefined && this.#isBarred(id, binding.ticket)) return { now, ttl: 0, results: [], barred: true }
+    if (this.#entries.size >= this.#maxRecords) this.#sweep()
+    if (this.#entries.size >= this.#maxRecords) throw new StoreUnavailableError(`the memory store is full: ${this.#maxRecords} sessions`)
     const fields = new Map([
       [record.CREATED_AT, String(now)],
       [record.LAST_ACCESSED_AT, String(now)],
@@ -79,7 +79,7 @@ export class MemoryStore implements Store {
     if (binding !== undefined) changeOwner(fields, binding, now)
     elevate(fields, write.settings, now)
     for (const [field, text] of applied.data) fields.set(field, text)
-    const entry = { fields, expiresAt: now + Math.min(idleTimeout(fields), lifetimeLeft(fields, now, rules), MAX_TTL) }
+    const entry = { fields, expiresAt: now + record.lasting(Math.min(idleTimeout(fields), lifetimeLeft(fields, now, rules))) }
     this.#entries.set(id, entry)
     return { now, ttl: entry.expiresAt - now, results: applied.results, ...binding !== undefined && { left: 'nothing' as const } }
   }
@@ -103,7 +103,7 @@ export class MemoryStore implements Store {
     if (binding !== undefined) {
       if (!fits && binding.when.some(([name]) => applied.data.get(name) !== data.get(name))) return moved()
       if (fits && binding.kept === true && (bound?.user !== binding.user || bound.ticket !== binding.ticket)) return moved()
-      if (fits && this.#isBarred(binding.ticket)) return { now, ttl: 0, results: [], barred: true }
+      if (fits && this.#isBarred(id, binding.ticket)) return { now, ttl: 0, results: [], barred: true }
     }
     const held = fits ? binding!.ticket : bound?.ticket ?? ''
     const unannounced = rules.users === true && held !== '' && write.announced !== held
@@ -116,7 +116,7 @@ export class MemoryStore implements Store {
     elevate(entry.fields, settings, now)
     if (changeSettings(entry.fields, settings, now)) {
       entry.fields.set(record.LAST_ACCESSED_AT, String(now))
-      entry.expiresAt = now + Math.min(idleTimeout(entry.fields), lifetimeLeft(entry.fields, now, rules), MAX_TTL)
+      entry.expiresAt = now + record.lasting(Math.min(idleTimeout(entry.fields), lifetimeLeft(entry.fields, now, rules)))
     } else if (write.touch !== 'never' && !unannounced) {
       this.#extend(entry, now, rules, write.touch)
     }
@@ -184,7 +184,7 @@ export class MemoryStore implements Store {
   async end (id: string, ticket?: string): Promise<boolean> {
     const entry = this.#find(id)
     if (entry !== undefined && (ticket === undefined || ticket === entry.fields.get(record.TICKET))) return this.#end(id, 'ended')
-    if (ticket !== undefined) this.#barred.set(ticket, this.#now() + BARRED_FOR)
+    if (ticket !== undefined) this.#bar(id, ticket)
     return false
   }
 
@@ -208,7 +208,7 @@ export class MemoryStore implements Store {
   }
 
   async * scan (): AsyncGenerator<string[]> {
-    for (const id of [...this.#entries.keys()]) yield [id]
+    for (const id of [...this.#entries.keys()]) if (this.#inUse(id) !== undefined) yield [id]
   }
 
   subscribe (listener: EndListener): Subscription {
@@ -230,26 +230,41 @@ export class MemoryStore implements Store {
 
   async close (): Promise<void> {
     this.#entries.clear()
+    this.#barred.clear()
     this.#lists.clear()
   }
 
   #end (id: string, reason: EndReason): boolean {
-    if (!this.#entries.delete(id)) return false
+    if (!this.#drop(id)) return false
     for (const listener of this.#listeners) listener.ended(id, reason)
     return true
   }
 
-  #isBarred (ticket: string): boolean {
+  /** Takes a record away, with the bars that were about it. */
+  #drop (id: string): boolean {
+    this.#barred.delete(id)
+    return this.#entries.delete(id)
+  }
+
+  #bar (id: string, ticket: string): void {
     const now = this.#now()
-    for (const [barred, until] of this.#barred) if (until <= now) this.#barred.delete(barred)
-    return this.#barred.has(ticket)
+    for (const [other, bars] of this.#barred) {
+      for (const [barred, until] of bars) if (until <= now) bars.delete(barred)
+      if (bars.size === 0) this.#barred.delete(other)
+    }
+    const bars = this.#barred.get(id) ?? new Map<string, number>()
+    this.#barred.set(id, bars.set(ticket, now + BARRED_FOR))
+  }
+
+  #isBarred (id: string, ticket: string): boolean {
+    return (this.#barred.get(id)?.get(ticket) ?? 0) > this.#now()
   }
 
   /** The live entry of an id; an expired one is dropped on the way, as Redis does it. */
   #find (id: string): Entry | undefined {
     const entry = this.#entries.get(id)
     if (entry === undefined || entry.expiresAt > this.#now()) return entry
-    this.#entries.delete(id)
+    this.#drop(id)
     return undefined
   }
 
@@ -292,7 +307,7 @@ export class MemoryStore implements Store {
     const idle = idleTimeout(entry.fields)
     if (touch === 'due' && entry.expiresAt - now >= idle) return false
     const slack = Math.min(rules.touchInterval, idle * rules.touchInterval / rules.idleTimeout)
-    const ttl = Math.min(idle + slack, lifetimeLeft(entry.fields, now, rules), MAX_TTL)
+    const ttl = record.lasting(Math.min(idle + slack, lifetimeLeft(entry.fields, now, rules)))
     if (touch === 'due' && now + ttl <= entry.expiresAt) return false
     entry.expiresAt = now + ttl
     entry.fields.set(record.LAST_ACCESSED_AT, String(now))
@@ -349,7 +364,8 @@ function changeOwner (fields: Map<string, string>, { user, ticket, authenticated
     for (const name of [record.AUTHENTICATED, record.ELEVATED, record.DEVICE, record.NETWORK]) fields.delete(name)
     if (user !== null) {
       fields.set(record.AUTHENTICATED, String(authenticatedAt ?? now))
-      if (device !== undefined) fields.set(record.DEVICE, device.label).set(record.NETWORK, device.network)
+      if (device !== undefined && device.label !== '') fields.set(record.DEVICE, device.label)
+      if (device !== undefined && device.network !== '') fields.set(record.NETWORK, device.network)
     }
   }
   if (user === null) {
@@ -362,7 +378,7 @@ function changeOwner (fields: Map<string, string>, { user, ticket, authenticated
 
 function elevate (fields: Map<string, string>, settings: Settings, now: number): void {
   if (settings.elevate === undefined) return
-  fields.set(record.AUTHENTICATED, String(now)).set(record.ELEVATED, String(now + settings.elevate * 1000))
+  fields.set(record.AUTHENTICATED, String(now)).set(record.ELEVATED, String(now + Math.ceil(settings.elevate * 1000)))
 }
 
 function boundOf (fields: ReadonlyMap<string, string>): Bound | undefined {

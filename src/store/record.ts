@@ -43,7 +43,7 @@ export const UNDO = '@undo'
 export const USER = '@user'
 /** Ticket of the entry in that user's list under which this record is listed. */
 export const TICKET = '@ticket'
-/** Tickets whose writes shall not happen any more, separated by spaces. */
+/** Tickets whose writes shall not happen any more, each with the time until which that holds, separated by spaces. */
 export const BARRED = '@barred'
 /** When the session became its user's, or was last elevated, milliseconds since 1970. */
 export const AUTHENTICATED = '@authenticated'
@@ -82,6 +82,11 @@ export const RETIRED_FOR = 60_000
 
 /** No record lives longer than this, milliseconds, whatever it was told: Redis refuses what does not fit its clock. */
 export const MAX_TTL = 1e15
+
+/** How long a record is kept that is to last so long: whole milliseconds, and not more than `MAX_TTL`. With 0 it ends at once. */
+export function lasting (ms: number): number {
+  return Math.max(0, Math.min(Math.ceil(ms), MAX_TTL))
+}
 
 /** Longest name of a data field, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 256

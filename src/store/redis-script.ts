@@ -22,8 +22,18 @@ local function ms(number) return string.format('%.0f', number) end
 /** Whether a ticket is among those whose writes shall not happen any more. */
 export const BARRED = `
 local function barred(text, ticket)
-  for one in string.gmatch(text or '', '%S+') do if one == ticket then return true end end
+  for one, till in string.gmatch(text or '', '(%S+) (%d+)') do
+    if one == ticket and tonumber(till) > now then return true end
+  end
   return false
+end
+`
+
+/** Whether a record can be created: there is nothing, or nothing but bars, which then are in force for it. */
+export const FREE = `
+local function free(key)
+  if redis.call('EXISTS', key) == 0 then return true end
+  return redis.pcall('HLEN', key) == 1 and redis.call('HEXISTS', key, '${record.BARRED}') == 1
 end
 `
 

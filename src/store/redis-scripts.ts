@@ -7,7 +7,7 @@
  * https://redis.io/docs/latest/develop/programmability/lua-api/ (cmsgpack, error replies).
  */
 import * as record from './record.js'
-import { BARRED, CLOCK, script, TELL, UNDO, type Script } from './redis-script.js'
+import { BARRED, CLOCK, FREE, script, TELL, UNDO, type Script } from './redis-script.js'
 import type { Rules } from './store.js'
 
 /** The scripts that depend on a plugin instance's rules. */
@@ -46,6 +46,7 @@ function constants (rules: Rules): string {
 /**
  * Milliseconds of a record's own idle timeout and of what is left of its lifetime, and the extension that follows:
  * never beyond the lifetime, and beyond the idle timeout by the touch interval, so that the next requests need not write.
+ * What a record is to last is made whole, and what Redis takes, as in record.ts.
  */
 const EXPIRY = `
 local function idle_timeout(record) return tonumber(record['${record.SESSION_TTL}']) * 1000 end
@@ -53,10 +54,11 @@ local function lifetime_left(record)
   local own = tonumber(record['${record.LIFETIME}'])
   return tonumber(record['${record.CREATED_AT}']) + (own and own * 1000 or LIFETIME) - now
 end
+local function lasting(ttl) return math.max(0, math.min(math.ceil(ttl), ${record.MAX_TTL})) end
 local function extension(record)
   local idle = idle_timeout(record)
   local slack = math.min(TOUCH_INTERVAL, idle * TOUCH_INTERVAL / IDLE_TIMEOUT)
-  return math.min(idle + slack, lifetime_left(record))
+  return lasting(math.min(idle + slack, lifetime_left(record)))
 end
 -- tonumber() also takes 'nan' and 'inf', with which no comparison means what it says.
 local function finite(text)
@@ -66,8 +68,12 @@ end
 local function sane(record)
   return finite(record['${record.SESSION_TTL}']) and finite(record['${record.CREATED_AT}'])
 end
-local function expire(key, ttl)
-  redis.call('PEXPIRE', key, ms(math.max(1, math.min(ttl, ${record.MAX_TTL}))))
+local function expire(key, ttl) redis.call('PEXPIRE', key, ms(ttl)) end
+-- PEXPIRE ends a record whose time is over, before Redis 7.2 also one whose time passes just then: HSET would leave a key for
+-- ever. It comes first because Redis refuses a script's first write if it may grow a full memory, and no extension is worth a 503.
+local function extend(key, ttl)
+  expire(key, ttl)
+  if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, '${record.LAST_ACCESSED_AT}', ms(now)) end
 end
 `
 
@@ -85,19 +91,21 @@ local key, presented, flags = KEYS[1], ARGV[1], ARGV[2]
 local fields = redis.call('HGETALL', key)
 local count = #fields
 if count == 0 then return false end
-local owner, idle, created
+local owner, idle, created, renewing
 if fields[1] == '${record.CREATED_AT}' and fields[5] == '${record.SESSION_TTL}' and fields[7] == '${record.DIGEST}' then
   created, idle, owner = tonumber(fields[2]), tonumber(fields[6]), fields[8]
+  for i = 9, count, 2 do if fields[i] == '${record.NEXT}' then renewing = true end end
 else
   for i = 1, count, 2 do
     local name = fields[i]
     if name == '${record.DIGEST}' then owner = fields[i + 1]
     elseif name == '${record.SESSION_TTL}' then idle = tonumber(fields[i + 1])
-    elseif name == '${record.CREATED_AT}' then created = tonumber(fields[i + 1]) end
+    elseif name == '${record.CREATED_AT}' then created = tonumber(fields[i + 1])
+    elseif name == '${record.NEXT}' then renewing = true end
   end
 end
 local ttl = redis.call('PTTL', key)
-if presented == owner and ROTATE_EVERY == 0 and idle and created and (flags == 't' and ttl >= idle * 1000 or flags == '') then
+if presented == owner and ROTATE_EVERY == 0 and not renewing and idle and created and (flags == 't' and ttl >= idle * 1000 or flags == '') then
   return cmsgpack.pack('current', USERS == 1 and ttl < idle * 1000 and 2 or 0, 0, ttl, fields)
 end
 ` + CLOCK + EXPIRY + TELL + `
@@ -107,7 +115,7 @@ for i = 1, count, 2 do record[fields[i]] = fields[i + 1] end
 local standing
 if presented == owner then
   standing = 'current'
-  if record['${record.NEXT}'] then
+  if renewing then
     standing = 'superseded'
   elseif ROTATE_EVERY > 0 then
     local since = math.max(tonumber(record['${record.CREATED_AT}']) or 0, tonumber(record['${record.RENEWED}']) or 0,
@@ -132,26 +140,24 @@ if standing == 'reused' then
   redis.call('DEL', key)
   tell(key, 'reused')
 else
+  if presented == record['${record.NEXT}'] then
+    -- A renewal is not worth a 503 either, so HDEL comes first.
+    redis.call('HDEL', key, '${record.NEXT}')
+    redis.call('HSET', key, '${record.PREVIOUS}', record['${record.DIGEST}'], '${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE),
+      '${record.LINEAGE}', record['${record.LINEAGE}'] or record['${record.DIGEST}'], '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
+  end
   if USERS == 1 and record['${record.USER}'] then
     if ttl < idle_timeout(record) then touched = 2 end
   elseif string.find(flags, 't', 1, true) and ttl < idle_timeout(record) then
     local extended = extension(record)
     if extended > ttl then
       ttl = extended
-      -- Redis refuses a script's first write if it may grow a full memory. Neither this nor a renewal is worth a 503, so
-      -- PEXPIRE and HDEL come first.
-      expire(key, ttl)
-      redis.call('HSET', key, '${record.LAST_ACCESSED_AT}', ms(now))
+      extend(key, ttl)
       touched = 1
     end
   end
-  if presented == record['${record.NEXT}'] then
-    redis.call('HDEL', key, '${record.NEXT}')
-    redis.call('HSET', key, '${record.PREVIOUS}', record['${record.DIGEST}'], '${record.PREVIOUS_UNTIL}', ms(now + ROTATE_GRACE),
-      '${record.LINEAGE}', record['${record.LINEAGE}'] or record['${record.DIGEST}'], '${record.DIGEST}', presented, '${record.RENEWED}', ms(now))
-  end
 end
-return cmsgpack.pack(standing, touched, now, math.floor(ttl), fields)
+return cmsgpack.pack(standing, touched, now, ttl, fields)
 `
 
 /** The guard of everything but load: there is a record that is in use, and it is of this lineage. */
@@ -223,11 +229,11 @@ end
  * ARGV: deadline (ms by this Redis' clock; a command that arrives later was given up by its sender and does nothing),
  * milliseconds to live, digest, idle timeout (seconds), further fields. Answers nothing where the key exists, or the clock.
  */
-export const createScript = script(`
+export const createScript = script(FREE + `
 local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], math.floor(time[2] / 1000))
 if tonumber(now) > tonumber(ARGV[1]) then return 'late ' .. now end
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+if not free(KEYS[1]) then return false end
 -- Metadata first, so that HGETALL reads like a sentence.
 redis.call('HSET', KEYS[1], '${record.CREATED_AT}', now, '${record.LAST_ACCESSED_AT}', now, '${record.SESSION_TTL}', ARGV[4],
   '${record.DIGEST}', ARGV[3], unpack(ARGV, 5))
@@ -257,7 +263,7 @@ if type(usage) ~= 'number' or 2 * usage + ARGV[4] > MAX_RECORD_SIZE then return 
 -- At least four of the fields are metadata.
 if redis.call('HLEN', key) - 4 + (#ARGV - 4) / 2 > MAX_FIELDS then return 'retry' end
 redis.call('HSET', key, unpack(ARGV, 5))
-return 'ok ' .. now .. ' ' .. ttl
+return 'ok ' .. now .. ' ' .. string.format('%.0f', ttl)
 `
 
 /**
@@ -445,15 +451,15 @@ if binds then
       keep('${record.AUTHENTICATED}', binding.user == '' and '' or binding.since ~= '' and binding.since or ms(now))
       keep('${record.ELEVATED}', '')
     end
-    keep('${record.DEVICE}', binding.device)
-    keep('${record.NETWORK}', binding.network)
+    keep('${record.DEVICE}', binding.user == '' and '' or binding.device)
+    keep('${record.NETWORK}', binding.user == '' and '' or binding.network)
   end
   keep('${record.USER}', binding.user)
   keep('${record.TICKET}', binding.ticket)
 end
 if elevation then
   meta('${record.AUTHENTICATED}', ms(now))
-  meta('${record.ELEVATED}', ms(now + elevation * 1000))
+  meta('${record.ELEVATED}', ms(now + math.ceil(elevation * 1000)))
 end
 
 local ttl = redis.call('PTTL', key)
@@ -478,26 +484,22 @@ end
 local extended
 if unannounced then touch = 'n' end
 if renewed then
-  extended = math.min(idle_timeout(record), lifetime_left(record))
+  extended = lasting(math.min(idle_timeout(record), lifetime_left(record)))
 elseif touch == 'a' or (touch == 'd' and ttl < idle_timeout(record)) then
   extended = extension(record)
   if touch == 'd' and extended <= ttl then extended = nil end
 end
 -- Redis refuses a script's first write if it may grow a full memory. What grows comes first, so that it is refused as a
 -- whole; deleting and extending come first where nothing grows, so that they work all the same.
-local grows = #set > 0
-if extended then
-  ttl = extended
-  meta('${record.LAST_ACCESSED_AT}', ms(now))
-end
+if extended then ttl = extended end
+if extended and #set > 0 then meta('${record.LAST_ACCESSED_AT}', ms(now)) end
 -- unpack() takes a few thousand values at most.
 local function apply(command, list)
   for first = 1, #list, 1000 do redis.call(command, key, unpack(list, first, math.min(first + 999, #list))) end
 end
-if grows then apply('HSET', set) end
+apply('HSET', set)
 apply('HDEL', unset)
-if extended then expire(key, ttl) end
-if extended and not grows then apply('HSET', set) end
+if extended and #set > 0 then expire(key, ttl) elseif extended then extend(key, ttl) end
 local answer = {'ok', ms(now), ms(ttl), left}
 for i = 1, #results do answer[i + 4] = results[i] end
 return answer

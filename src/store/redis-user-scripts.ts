@@ -7,7 +7,7 @@
  * and `@ended:<id>`, when all sessions but that one were ended. All times are milliseconds by the clock of this Redis.
  */
 import * as record from './record.js'
-import { BARRED, CLOCK, script, TELL } from './redis-script.js'
+import { BARRED, CLOCK, FREE, script, TELL } from './redis-script.js'
 
 /** How long a ticket stays barred, milliseconds: longer than any write that carries it can be under way. */
 const BARRED_FOR = 60_000
@@ -82,8 +82,9 @@ return 1
 /** ARGV: nothing; or keep, and the id that goes on ('' for none): all others end now. Answers clock, since ('' for no list), members. */
 export const entriesScript = script(LIST + `
 if ARGV[1] then
-  if mark then redis.call('ZREM', key, mark) end
+  -- The old note goes last: without any member the key would lose its expiry, and with it what earlier callers asked for.
   redis.call('ZADD', key, ms(-math.max(now, ended or 0)), '@ended:' .. ARGV[2])
+  if mark and mark ~= '@ended:' .. ARGV[2] then redis.call('ZREM', key, mark) end
   keep(ARGV[1])
 end
 return {ms(now), since and ms(since) or '', redis.call('ZRANGEBYSCORE', key, '(0', '+inf')}
@@ -93,36 +94,36 @@ return {ms(now), since and ms(since) or '', redis.call('ZRANGEBYSCORE', key, '(0
  * ARGV: nothing, or a ticket that the record has to carry; where it does not, the ticket is barred, and bars that no write
  * can meet any more are dropped. Answers 1 where there was a record to end.
  */
-export const endScript = script(CLOCK + TELL + `
+export const endScript = script(CLOCK + TELL + FREE + `
 local key, ticket = KEYS[1], ARGV[1]
 local head = redis.call('HMGET', key, '${record.DIGEST}', '${record.TICKET}', '${record.BARRED}', '${record.UNDO}')
 -- What was retired could be taken back.
-if (head[1] or head[4]) and (not ticket or head[2] == ticket) then
+local record = head[1] or head[4]
+if record and (not ticket or head[2] == ticket) then
   redis.call('DEL', key)
   tell(key, 'ended')
   return 1
 end
-if not ticket then return 0 end
-local list = ticket
-for one in string.gmatch(head[3] or '', '%S+') do
-  if one ~= ticket and (tonumber(string.match(one, ':(%d+)$')) or 0) > now - ${BARRED_FOR} then list = list .. ' ' .. one end
+-- What else may be there is nobody's to change.
+if not ticket or not (record or free(key)) then return 0 end
+local bars = ticket .. ' ' .. ms(now + ${BARRED_FOR})
+for one, till in string.gmatch(head[3] or '', '(%S+) (%d+)') do
+  if one ~= ticket and tonumber(till) > now then bars = bars .. ' ' .. one .. ' ' .. till end
 end
-redis.call('HSET', key, '${record.BARRED}', list)
-if not head[1] and not head[4] then redis.call('PEXPIRE', key, ${BARRED_FOR}) end
+redis.call('HSET', key, '${record.BARRED}', bars)
+if not record then redis.call('PEXPIRE', key, ${BARRED_FOR}) end
 return 0
 `)
 
 /**
  * Creates a record that is a user's, or elevated, from the beginning. ARGV: deadline, milliseconds to live, digest, idle timeout
- * (seconds), user and ticket ('' for nobody's), when authenticated ('' for now), seconds of elevation ('' for none), further fields. Answers nothing where the key
- * exists, 'barred', or the clock.
+ * (seconds), user and ticket ('' for nobody's), when authenticated ('' for now; an elevation is an authentication, whatever was
+ * before), seconds of elevation ('' for none), further fields. Answers nothing where the record exists, 'barred', or the clock.
  */
-export const createForUserScript = script(CLOCK + BARRED + `
+export const createForUserScript = script(CLOCK + BARRED + FREE + `
 if now > tonumber(ARGV[1]) then return 'late ' .. ms(now) end
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  if barred(redis.call('HGET', KEYS[1], '${record.BARRED}'), ARGV[6]) then return 'barred ' .. ms(now) end
-  return false
-end
+if not free(KEYS[1]) then return false end
+if barred(redis.call('HGET', KEYS[1], '${record.BARRED}'), ARGV[6]) then return 'barred ' .. ms(now) end
 local fields = {'${record.CREATED_AT}', ms(now), '${record.LAST_ACCESSED_AT}', ms(now), '${record.SESSION_TTL}', ARGV[4],
   '${record.DIGEST}', ARGV[3], '${record.AUTHENTICATED}', (ARGV[7] == '' or ARGV[8] ~= '') and ms(now) or ARGV[7]}
 local function add(name, text)
@@ -133,7 +134,7 @@ if ARGV[5] ~= '' then
   add('${record.USER}', ARGV[5])
   add('${record.TICKET}', ARGV[6])
 end
-if ARGV[8] ~= '' then add('${record.ELEVATED}', ms(now + ARGV[8] * 1000)) end
+if ARGV[8] ~= '' then add('${record.ELEVATED}', ms(now + math.ceil(ARGV[8] * 1000))) end
 redis.call('HSET', KEYS[1], unpack(fields))
 -- unpack() takes a few thousand values at most.
 for first = 9, #ARGV, 1000 do redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV))) end

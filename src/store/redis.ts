@@ -79,8 +79,8 @@ export class RedisStore implements Store {
     const problem = reservedName(write)
     if (problem !== undefined) return Promise.reject(problem)
     const { idleTimeout = rules.idleTimeout / 1000, lifetime, persistent } = write.settings
-    const ttl = Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000, record.MAX_TTL)
-    const args = ['', String(Math.ceil(ttl)), digest, String(idleTimeout)]
+    const ttl = record.lasting(Math.min(idleTimeout * 1000, lifetime === undefined ? rules.lifetime : lifetime * 1000))
+    const args = ['', String(ttl), digest, String(idleTimeout)]
     const script = pushOwner(args, write)
     if (lifetime !== undefined) args.push(record.LIFETIME, String(lifetime))
     if (persistent === true) args.push(record.PERSISTENT, '1')
@@ -99,7 +99,7 @@ export class RedisStore implements Store {
       if (answer === null) return undefined
       const written = this.#written(answer, results)
       if (write.binding === undefined) return written
-      return answer[0] === 'barred' ? { ...written, barred: true } : { ...written, left: 'nothing' }
+      return answer[0] === 'barred' ? { ...written, results: [], barred: true } : { ...written, left: 'nothing' }
     })
   }
 
@@ -394,7 +394,9 @@ function pushOwner (args: string[], { binding, settings }: Write): Script {
   const user = binding?.user ?? ''
   if (user === '' && settings.elevate === undefined) return createScript
   args.push(user, binding?.ticket ?? '', String(binding?.authenticatedAt ?? ''), String(settings.elevate ?? ''))
-  if (user !== '' && binding?.device !== undefined) args.push(record.DEVICE, binding.device.label, record.NETWORK, binding.device.network)
+  const { label = '', network = '' } = binding?.device ?? {}
+  if (user !== '' && label !== '') args.push(record.DEVICE, label)
+  if (user !== '' && network !== '') args.push(record.NETWORK, network)
   return createForUserScript
 }
 

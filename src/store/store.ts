@@ -70,6 +70,7 @@ export interface LoadedRecord {
   touched: boolean
   /** The record is a user's, and has less than one idle timeout left: extending it, after announcing that, is the caller's. */
   due: boolean
+  /** As they stood before this load. */
   fields: StoredFields
 }
 
@@ -117,7 +118,10 @@ export interface Settings {
    * be taken back, with this digest as the mark.
    */
   digest?: string
-  /** The user has just been authenticated again: now becomes the time of that, and the session is elevated for so many seconds. */
+  /**
+   * The user has just been authenticated again: now becomes the time of that, whatever a binding says, and the session is
+   * elevated for so many seconds.
+   */
   elevate?: number
 }
 
@@ -297,7 +301,7 @@ export interface Store {
    * Creates a record: insert only.
    *
    * @param write what goes into it, over `rules.idleTimeout`; its `touch` and `settings.digest` mean nothing here
-   * @returns `undefined` where a record of this id exists already; that one is left untouched
+   * @returns `undefined` where a record of this id exists already, retired ones included; that one is left untouched
    */
   create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined>
 
@@ -373,8 +377,8 @@ export interface Store {
   /**
    * Ends a record that somebody else uses, and tells subscribers.
    *
-   * @param ticket where given, only if the record carries it; otherwise the ticket is barred for the next minute: no
-   *   write that carries it happens any more, also where the record does not exist yet
+   * @param ticket where given, only if the record carries it; otherwise the ticket is barred for the next minute, or as long as
+   *   the record lasts: no write to this id that carries it happens any more, also where the record does not exist yet
    * @returns whether there was something to end
    */
   end (id: string, ticket?: string): Promise<boolean>
@@ -402,7 +406,7 @@ export interface Store {
 
   /**
    * The ids of all records, in small steps. What exists from beginning to end is named; what comes or goes meanwhile may be
-   * named or not, and an id may be named twice.
+   * named or not, and an id may be named twice. So may ids of what is none any more, which `describe` tells apart.
    */
   scan (): AsyncIterable<string[]>
 

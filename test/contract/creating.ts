@@ -90,6 +90,13 @@ export const creating: Part = async (t, subject) => {
     t.equal(await store.load(id, digest, true, RULES), undefined)
   })
 
+  await t.test('a creation that breaks a rule is refused, also where a record of that id exists', async (t) => {
+    const owner = await created(subject, { user: 'andrew' })
+    await unchanged(t, subject, owner, 'the creation', async () => {
+      t.match(await store.create(owner.id, newDigest(), delta([set('a', 'x'.repeat(1001))]), RULES), { refusal: { refused: 'size', field: 'a' } })
+    })
+  })
+
   await t.test('a creation whose operations stand apart keeps those that were not refused', async (t) => {
     const { id, digest } = newOwner()
     const written = await store.create(id, digest, apart(set('a', '1'), set('b', 'text'), increment('b'), get('a')), RULES)

@@ -207,6 +207,29 @@ export const expiring: Part = async (t, subject) => {
     t.equal(await store.load(owner.id, owner.digest, true, RULES), undefined)
   })
 
+  await t.test('whoever extends a record whose lifetime is over ends it, and nothing of it is left', async (t) => {
+    const shorter = { ...RULES, lifetime: 20_000 }
+    for (const operations of [[], [set('a', '1')], [remove('user')], [increment('n')]]) {
+      const owner = await created(subject, { user: 'andrew' })
+      await pass(owner.id, 30_000)
+      t.equal((await store.write(owner.id, owner.digest, delta(operations, { touch: 'always' }), shorter))?.ttl, 0)
+      t.equal(await store.inspect(owner.id), undefined)
+      t.ok(await store.create(owner.id, owner.digest, delta(), RULES), 'its id is free')
+    }
+    const rotated = await created(subject, { user: 'andrew' })
+    await pass(rotated.id, 30_000)
+    t.equal((await store.write(rotated.id, rotated.digest, delta([], { settings: { idleTimeout: 50, digest: newDigest() } }), shorter))?.ttl, 0)
+    t.equal(await store.inspect(rotated.id), undefined)
+  })
+
+  await t.test('what a write answers of the time that is left is exact, however long that is', async (t) => {
+    const settings = { idleTimeout: 1e16, lifetime: 1e16 }
+    const owner = newOwner()
+    t.equal((await store.create(owner.id, owner.digest, delta([], { settings }), RULES))?.ttl, 1e15)
+    await pass(owner.id, 12_345)
+    for (const write of [delta([set('a', '1')]), delta([increment('n')])]) near(t, subject, (await store.write(owner.id, owner.digest, write, RULES))?.ttl, 1e15 - 12_345, 'a write')
+  })
+
   await t.test('timeouts of fractions of a second are exact to the millisecond', async (t) => {
     const { id, digest } = newOwner()
     const written = await store.create(id, digest, delta([], { settings: { idleTimeout: 12.345 } }), RULES)
@@ -216,6 +239,10 @@ export const expiring: Part = async (t, subject) => {
     const other = newOwner()
     t.equal((await store.create(other.id, other.digest, delta(), rules))?.ttl, 1500)
     t.equal((await store.inspect(other.id))?.fields['session_ttl'], '1.5')
+    const finer = newOwner()
+    t.equal((await store.create(finer.id, finer.digest, delta([], { settings: { idleTimeout: 12.3451 } }), RULES))?.ttl, 12_346, 'and finer ones are rounded up')
+    t.equal((await store.write(finer.id, finer.digest, delta([], { settings: { idleTimeout: 12.3452 } }), RULES))?.ttl, 12_346)
+    t.equal((await store.write(finer.id, finer.digest, delta([], { touch: 'always' }), RULES))?.ttl, 13_580)
   })
 
   await t.test('no timeout is so long that a record is kept for ever', async (t) => {

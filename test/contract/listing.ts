@@ -1,6 +1,6 @@
 /** Users' lists, and records that are a user's: the steps by themselves. The order in which they are taken is tested in test/users. */
 import { randomUUID } from 'node:crypto'
-import { created, delta, get, kept, near, newOwner, type Owner, type Part, remove, RULES, set, unchanged, type Subject } from './kit.js'
+import { created, delta, get, kept, near, newDigest, newOwner, type Owner, type Part, remove, RULES, set, unchanged, type Subject } from './kit.js'
 import { until } from '../support/until.js'
 import type { Announcement, Binding, Bound, Rules } from '../../src/store/store.js'
 
@@ -80,6 +80,7 @@ export const listing: Part = async (t, subject) => {
     t.match(await store.announce(user, { ...next, replaces: owners[0].id, limit: { max: 2, then: 'refuse' } }), { outcome: 'entered' })
     const { entries } = await store.announce(user, { ...next, id: newOwner().id, limit: { max: 1, then: 'end-oldest' } })
     t.equal(new Set(entries.map(({ id }) => id)).size, 3, 'all that are too many')
+    for (const entry of entries) t.strictSame(Object.keys(entry).sort(), ['id', 'since', 'ticket'])
   })
 
   await t.test('what was told to have ended is not announced again, but for the one that goes on and new ones', async (t) => {
@@ -97,6 +98,18 @@ export const listing: Part = async (t, subject) => {
     await store.entries(user, { except: undefined, keep: KEEP })
     await store.leave(user, (await store.entries(user)).entries)
     t.match(await store.announce(user, again(two.id, tickets[1])), { outcome: 'ended' }, 'the next time nobody was excepted')
+  })
+
+  await t.test('what is told to have ended is kept as long as anybody asked for', async (t) => {
+    const user = someone()
+    const { id } = newOwner()
+    for (const except of [undefined, newOwner().id, undefined]) {
+      await store.entries(user, { except, keep: KEEP })
+      await store.entries(user, { except, keep: 1 })
+      await subject.pass(id, 20)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      t.match(await store.announce(user, { id, lasts: 1000, keep: 1, since: 1 }), { outcome: 'ended' })
+    }
   })
 
   await t.test('a binding comes with the write, or not at all', async (t) => {
@@ -122,6 +135,33 @@ export const listing: Part = async (t, subject) => {
       { bound: { user: next.user, ticket: 'next:1' }, texts: ['andrew'] }, 'a ticket that is not the record’s any more')
     t.match(await store.write(owner.id, owner.digest, delta([remove('user')], { binding: { user: null, ticket: '', when: [['user', null]] } }), USERS), { left: { ticket: 'next:1' } })
     t.strictSame(Object.keys((await kept(subject, owner)).fields).filter((name) => name.startsWith('@')), ['@digest'], 'nothing of the user stays')
+  })
+
+  await t.test('a session that is nobody\'s says nothing of a device, and what is not known of one is left out', async (t) => {
+    const user = someone()
+    const device = { label: 'Firefox', network: '203.0.113.0/24' }
+    const facts = async (owner: Owner): Promise<unknown[]> => (await store.describe([owner.id])).map((found) => [found?.bound?.user, found?.device, found?.network])
+    const bind = async (owner: Owner, more: Partial<Binding>): Promise<void> => {
+      const ticket = more.user === null ? '' : await announced(subject, user, owner.id)
+      t.equal((await store.write(owner.id, owner.digest, delta([], { binding: { user, ticket, when: [], device, ...more } }), USERS))?.moved, undefined)
+    }
+    const owner = await created(subject)
+    await bind(owner, {})
+    t.strictSame(await facts(owner), [[user, 'Firefox', '203.0.113.0/24']])
+    await bind(owner, { user: null })
+    t.strictSame(await facts(owner), [[undefined, undefined, undefined]])
+    await bind(owner, { device: { ...device, network: '' } })
+    t.strictSame(await facts(owner), [[user, 'Firefox', undefined]])
+    for (const label of ['', 'Firefox']) {
+      const fresh = newOwner()
+      const ticket = await announced(subject, user, fresh.id)
+      await store.create(fresh.id, fresh.digest, delta([], { binding: { user, ticket, when: [], device: { label, network: '' } } }), USERS)
+      t.strictSame(await facts(fresh), [[user, label === '' ? undefined : label, undefined]])
+      t.notOk(Object.hasOwn((await kept(subject, fresh)).fields, '@network'))
+    }
+    const nobody = newOwner()
+    await store.create(nobody.id, nobody.digest, delta([], { binding: { user: null, ticket: '', when: [], device } }), USERS)
+    t.strictSame(await facts(nobody), [[undefined, undefined, undefined]])
   })
 
   await t.test('a user\'s record is extended under its ticket only', async (t) => {
@@ -167,9 +207,40 @@ export const listing: Part = async (t, subject) => {
     t.strictSame(await store.describe([fresh.id]), [undefined])
     t.equal(await store.load(fresh.id, fresh.digest, true, USERS), undefined)
     t.equal(await store.destroy(fresh.id), false)
-    t.match(await store.create(fresh.id, fresh.digest, delta([set('user', 'andrew')], { binding: { ...binding, ticket: early } }), USERS), { barred: true })
+    t.match(await store.create(fresh.id, fresh.digest, delta([set('user', 'andrew')], { binding: { ...binding, ticket: early } }), USERS), { results: [], barred: true })
     t.equal(await store.inspect(fresh.id), undefined)
     t.equal(await store.end(newOwner().id), false)
+  })
+
+  await t.test('a ticket stays barred for a minute, whatever its age and whatever is barred after it, and for one id', async (t) => {
+    const user = someone()
+    const barred = async (owner: Owner, ticket: string): Promise<boolean> =>
+      (await store.write(owner.id, owner.digest, delta([], { binding: { user, ticket, when: [] } }), USERS))?.barred === true
+    const [one, other] = [await created(subject), await created(subject)]
+    const old = `old:${Date.now() - 1e9}`
+    const fresh = await announced(subject, user, one.id)
+    t.equal(await store.end(one.id, old), false)
+    t.equal(await store.end(one.id, fresh), false)
+    t.strictSame([await barred(one, old), await barred(one, fresh)], [true, true])
+    t.strictSame([await barred(other, old), await barred(other, fresh)], [false, false])
+    await subject.pass(one.id, 40_000)
+    t.strictSame([await barred(one, old), await barred(one, fresh)], [true, true])
+    t.equal(await store.end(one.id, 'third:1'), false)
+    await subject.pass(one.id, 30_000)
+    t.strictSame([await barred(one, old), await barred(one, 'third:1')], [false, true], 'each for a minute of its own')
+  })
+
+  await t.test('where there is nothing but a bar, a record can be created, and the bar holds for it', async (t) => {
+    const user = someone()
+    for (const binding of [undefined, { user, ticket: 'other:1', when: [] }]) {
+      const { id, digest } = newOwner()
+      const ticket = await announced(subject, user, id)
+      await store.end(id, ticket)
+      t.match(await store.create(id, digest, delta([set('a', '1')], { ...binding !== undefined && { binding } }), USERS), { results: [true] })
+      t.equal((await store.load(id, digest, true, RULES))?.fields.get('a'), '1')
+      t.match(await store.write(id, digest, delta([], { binding: { user, ticket, when: [] } }), USERS), { barred: true })
+      t.equal(await store.create(id, newDigest(), delta([], { binding: { user, ticket, when: [] } }), USERS), undefined, 'a second creation')
+    }
   })
 
   await t.test('elevation', async (t) => {
@@ -200,6 +271,21 @@ export const listing: Part = async (t, subject) => {
     const first: Binding = { user, ticket: await announced(subject, user, fresh.id), when: [['user', 'andrew']] }
     const { now } = (await store.create(fresh.id, fresh.digest, delta([set('user', 'andrew')], { binding: first, settings: { elevate: 60 } }), USERS))!
     t.match((await kept(subject, fresh)).fields, { '@authenticated': String(now), '@elevated': String(now + 60_000) })
+  })
+
+  await t.test('who is elevated was authenticated just now, also where a binding knows of an earlier time', async (t) => {
+    const user = someone()
+    const fresh = newOwner()
+    const earlier = async (id: string): Promise<Binding> => ({ user, ticket: await announced(subject, user, id), when: [], authenticatedAt: 1_600_000_000_000 })
+    const { now } = (await store.create(fresh.id, fresh.digest, delta([], { binding: await earlier(fresh.id), settings: { elevate: 60.5 } }), USERS))!
+    t.match((await kept(subject, fresh)).fields, { '@authenticated': String(now), '@elevated': String(now + 60_500) })
+    const plain = newOwner()
+    await store.create(plain.id, plain.digest, delta([], { binding: await earlier(plain.id) }), USERS)
+    t.match((await kept(subject, plain)).fields, { '@authenticated': '1600000000000' }, 'without an elevation the earlier time counts')
+
+    const owner = await created(subject)
+    const written = (await store.write(owner.id, owner.digest, delta([], { binding: await earlier(owner.id), settings: { elevate: 1.23456 } }), USERS))!
+    t.match((await kept(subject, owner)).fields, { '@authenticated': String(written.now), '@elevated': String(written.now + 1235) }, 'whole milliseconds')
   })
 
   await t.test('going through all records, and hearing of ends', async (t) => {

@@ -32,6 +32,15 @@ function everyCall (store: Store, { id, digest }: Owner): Array<[string, () => P
     ['destroy by digest', () => store.destroy(id, digest)],
     ['destroy', () => store.destroy(id)],
     ['inspect', () => store.inspect(id)],
+    ['look', () => store.look(id, digest)],
+    ['stands', () => store.stands(id, digest)],
+    ['describe', async () => (await store.describe([id]))[0]],
+    ['retire', () => store.retire(id, 'mark')],
+    ['retire by digest', () => store.retire(id, 'mark', digest)],
+    ['finalize', () => store.finalize(id, 'mark')],
+    ['take back', () => store.takeBack(id, 'mark')],
+    ['end', () => store.end(id)],
+    ['end by ticket', () => store.end(id, 'ticket:1')],
     ['set', () => store.write(id, digest, delta([set('user', 'barbara')]), RULES)],
     ['set and touch', () => store.write(id, digest, delta([set('user', 'barbara')], { touch: 'always' }), RULES)],
     ['delete', () => store.write(id, digest, delta([remove('user')]), RULES)],
@@ -188,7 +197,7 @@ test('records in Redis', async (t) => {
 
   await t.test('a server that has forgotten the scripts is taught them again', async (t) => {
     const owner = await created(subject, { user: 'andrew' })
-    for (const [what, call] of everyCall(store, owner).filter(([what]) => !/destroy|rotate|settings/.test(what))) {
+    for (const [what, call] of everyCall(store, owner).filter(([what]) => !/destroy|retire|end|rotate|settings/.test(what))) {
       await witness.script('FLUSH')
       t.not(await call(), undefined, what)
     }
@@ -249,7 +258,7 @@ test('keys that hold something else', async (t) => {
     const owner = newOwner()
     await untouched(t, owner, (key) => witness.hset(key, { user: 'andrew', n: '1' }), (what, outcome) => {
       if (what === 'inspect') t.match(outcome, { key: `session:${owner.id}`, ttl: -1, fields: { user: 'andrew', n: '1' } }, 'people may look at it')
-      else t.equal(outcome, what.startsWith('destroy') ? false : undefined, what)
+      else t.equal(outcome, /^(?:destroy|stands|retire|finalize|take back|end)/.test(what) ? false : undefined, what)
     })
   })
 
@@ -272,8 +281,11 @@ test('keys that hold something else', async (t) => {
         }
         await untouched(t, owner, make, (call, outcome) => {
           t.match(outcome, { code: 'SESSION_RECORD_INVALID' }, `${call}, ${ttl} ms`)
-          // Reading single fields, offering a successor, ending it and looking at it need none of what is missing.
-        }, ['load without touch', 'read', 'renew', 'destroy', 'destroy by digest', 'inspect'])
+          // Reading fields, offering a successor, ending it and looking at it need none of what is missing.
+        }, [
+          'load without touch', 'read', 'renew', 'destroy', 'destroy by digest', 'inspect', 'look', 'stands', 'describe', 'retire', 'retire by digest', 'finalize',
+          'take back', 'end', 'end by ticket'
+        ])
         t.equal(await store.destroy(owner.id, owner.digest), true, `${ttl} ms: its owner may end it`)
       }
     })

@@ -19,6 +19,11 @@ redis.call('PEXPIRE', KEYS[1], left)
 for _, name in ipairs({'${record.CREATED_AT}', '${record.LAST_ACCESSED_AT}', '${record.PREVIOUS_UNTIL}', '${record.RENEWED}', '${record.ROTATED}'}) do
   if redis.call('HEXISTS', KEYS[1], name) == 1 then redis.call('HINCRBY', KEYS[1], name, -ARGV[1]) end
 end
+local bars = redis.call('HGET', KEYS[1], '${record.BARRED}')
+if bars then
+  local function age(ticket, till) return string.format('%s %.0f', ticket, till - ARGV[1]) end
+  redis.call('HSET', KEYS[1], '${record.BARRED}', (string.gsub(bars, '(%S+) (%d+)', age)))
+end
 `
 
 /** Waits until a client can be used. */

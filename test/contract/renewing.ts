@@ -50,6 +50,19 @@ export const renewing: Part = async (t, subject) => {
     t.equal((await kept(subject, owner)).fields['@next'], fields['@next'])
   })
 
+  await t.test('a successor is told of by rules that renew nothing, too', async (t) => {
+    const { owner, next } = await offered(subject)
+    for (const touch of [true, false]) {
+      t.equal((await store.load(owner.id, owner.digest, touch, RULES))?.standing, 'superseded')
+      t.equal((await store.load(owner.id, owner.digest, touch, { ...RULES, users: true }))?.standing, 'superseded')
+    }
+    const large = { ...RULES, maxFields: 1000, maxRecordSize: 100_000 }
+    t.ok(await store.write(owner.id, owner.digest, delta(Array.from({ length: 600 }, (_, i) => set(`f${i}`, '1'))), large))
+    t.equal((await store.load(owner.id, owner.digest, false, large))?.standing, 'superseded', 'however many fields there are')
+    t.equal((await store.load(owner.id, next, true, RULES))?.standing, 'current')
+    t.equal((await store.load(owner.id, owner.digest, true, RULES))?.standing, 'superseded', 'and when it was used')
+  })
+
   await t.test('offering extends nothing', async (t) => {
     const owner = await created(subject)
     await pass(owner.id, 60_000)
@@ -119,6 +132,7 @@ export const renewing: Part = async (t, subject) => {
       t.equal(loaded?.standing, 'current')
       t.equal(loaded?.touched, touch)
       t.equal(loaded?.fields.get('user'), 'andrew')
+      t.strictSame([loaded?.fields.get('@digest'), loaded?.fields.get('@next')], [owner.digest, next], 'the answer shows what was there before')
       const { fields } = await kept(subject, owner)
       t.match(fields, { '@digest': next, '@prev': owner.digest, '@prev_until': String(Number(loaded?.now) + 20_000), '@renewed': String(loaded?.now) })
       t.notOk(Object.hasOwn(fields, '@next'))

@@ -20,6 +20,18 @@ export interface Replacement {
   readonly to: string
 }
 
+/** What was made of a text: most files are the same in every copy. */
+const transpiled = new Map<string, string>()
+
+function transpile (text: string): string {
+  let output = transpiled.get(text)
+  if (output === undefined) {
+    output = ts.transpileModule(text, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true } }).outputText
+    transpiled.set(text, output)
+  }
+  return output
+}
+
 /**
  * The package as its sources say, with some texts replaced.
  *
@@ -43,7 +55,7 @@ export async function mutant (replacements: readonly Replacement[] = []): Promis
     }
     const target = join(directory, 'src', file.replace(/\.ts$/, '.js'))
     await mkdir(dirname(target), { recursive: true })
-    await writeFile(target, ts.transpileModule(text, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true } }).outputText)
+    await writeFile(target, transpile(text))
   }
   if (left.size > 0) throw new Error(`there is no ${[...left].map(({ file }) => `src/${file}`).join()}`)
   return await import(pathToFileURL(join(directory, 'src', 'index.js')).href) as Product

@@ -208,7 +208,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'use extends a record beyond its lifetime',
-    replacements: [{ file: 'store/redis-scripts.ts', from: 'return math.min(idle + slack, lifetime_left(record))', to: 'return idle + slack' }],
+    replacements: [{ file: 'store/redis-scripts.ts', from: 'lasting(math.min(idle + slack, lifetime_left(record)))', to: 'lasting(idle + slack)' }],
     trial: oneAfterTheOther,
     breaks: ['I7', 'I14']
   },

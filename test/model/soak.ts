@@ -9,9 +9,11 @@
 import { parseArgs } from 'node:util'
 import fc from 'fast-check'
 import * as product from '../../src/index.js'
+import { alike, bothStores } from '../contract/differential.js'
 import { startRedis } from '../support/redis-process.js'
 import { redisStore, startApplications } from './arenas.js'
 import { breakable, historiesUnderFaults } from './faults.js'
+import { longHistories, longMemory, longRedis } from './longlived.js'
 import { interleavings, parallelHistories, parallelRenewals } from './parallel.js'
 import { soundPrograms } from './program-check.js'
 import { memoryStage, redisStage } from './program-stage.js'
@@ -32,6 +34,8 @@ try {
   const forgetful = await breakable(t, product, { durable: false, timeout: 100 })
   const own = await startRedis()
   t.teardown(() => own.stop())
+  const still = await startRedis()
+  t.teardown(() => still.stop())
   const properties: ReadonlyArray<readonly [name: string, numRuns: number, property: fc.IAsyncProperty<any>]> = [
     ['one after the other', 200, sequentialRuns(renewing!.servers, witness)],
     ['in parallel', 100, parallelHistories(plain!.servers, witness)],
@@ -40,6 +44,9 @@ try {
     ['in every order, in Redis', 100, interleavings(product, await redisStore(t, redis, product))],
     ['programs in one request, in memory', 1000, soundPrograms(memoryStage(t, product))],
     ['programs in one request, in Redis', 300, soundPrograms(await redisStage(t, product, own))],
+    ['both stores alike', 500, alike(await bothStores(t, still, product))],
+    ['long requests, in memory', 200, longHistories(await longMemory(t, product))],
+    ['long requests, in Redis', 100, longHistories(await longRedis(t, product, still))],
     ['under faults', 20, historiesUnderFaults(durable)],
     ['under faults, nothing kept', 10, historiesUnderFaults(forgetful)]
   ]

@@ -65,3 +65,18 @@ test('two stores share nothing', async (t) => {
   const { id, digest } = await created({ store: one } as unknown as Subject)
   t.equal(await other.load(id, digest, true, RULES), undefined)
 })
+
+test('what expired is not named by scan(), and an entry of a list ends when its time is up', async (t) => {
+  let now = 1_700_000_000_000
+  const store = new MemoryStore({ now: () => now })
+  const subject = { store } as unknown as Subject
+  const [short, long] = [await created(subject), await created(subject, {}, { idleTimeout: 500 })]
+  await store.announce('andrew', { id: short.id, lasts: 100_000, keep: 1_000_000 })
+  now += 99_999
+  t.equal((await store.entries('andrew')).entries.length, 1)
+  now += 1
+  t.equal((await store.entries('andrew')).entries.length, 0)
+  const found: string[] = []
+  for await (const ids of store.scan()) found.push(...ids)
+  t.strictSame(found, [long.id])
+})
