@@ -298,8 +298,9 @@ export class Persistence {
       }
       this.steps.over(copy)
       copy.phase = 'over'
+      // With the first one, because another attempt finds only those that are left.
+      if (known && this.owed === undefined) this.owed = 'clear'
     }
-    if (known && this.owed === undefined) this.owed = 'clear'
     this.#refresh = undefined
   }
 

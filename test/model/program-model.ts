@@ -486,6 +486,11 @@ export class Oracle {
       // Whether it drops what it could not load anew is open.
       variant.forget()
       branches.push([variant, outcome])
+      if (variant.rotating) {
+        const other = variant.clone()
+        other.rotating = false
+        branches.push([other, outcome])
+      }
     }
     if (step[0] === 'save' && variant.gone && variant.unclear) {
       const other = variant.clone()

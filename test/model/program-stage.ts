@@ -272,12 +272,15 @@ export class Stage {
   readonly #product: Product
   readonly #apps = new Map<Program['app'], FastifyInstance>()
   readonly #empty: () => Promise<Store>
-  /** How far the store's clock is put forward, milliseconds; only in memory. */
+  /** How far the store's clock is put forward, milliseconds; means nothing where it cannot be. */
   ahead = 0
+  /** Whether it can be, so that renewals come due. */
+  readonly movesTime: boolean
   readonly #runs = new Map<string, Run>()
   #count = 0
 
-  constructor (product: Product, store: Store, empty: () => Promise<Store>) {
+  constructor (product: Product, store: Store, empty: () => Promise<Store>, movesTime: boolean) {
+    this.movesTime = movesTime
     this.#product = product
     this.unsteady = new UnsteadyStore(store, product)
     this.#empty = empty
@@ -377,7 +380,7 @@ export class Stage {
 
 /** A stage in memory. */
 export function memoryStage (t: Cleanup, product: Product): Stage {
-  const stage: Stage = new Stage(product, new product.MemoryStore(), async () => new product.MemoryStore({ now: () => Date.now() + stage.ahead }))
+  const stage: Stage = new Stage(product, new product.MemoryStore(), async () => new product.MemoryStore({ now: () => Date.now() + stage.ahead }), true)
   t.teardown(async () => { await stage.close() })
   return stage
 }
@@ -391,7 +394,7 @@ export async function redisStage (t: Cleanup, product: Product, redis: RedisProc
   const stage = new Stage(product, store, async () => {
     await client.flushdb()
     return store
-  })
+  }, false)
   t.teardown(async () => { await stage.close() })
   return stage
 }

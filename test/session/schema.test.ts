@@ -25,7 +25,7 @@ test('an exclusive bound is the next number', async () => {
       ok(between === bound || between === next, 'and nothing is between')
     }
     const integers = new FieldSchema(Type.Object({ above: Type.Integer({ exclusiveMinimum: Math.trunc(bound) }) }))
-    equal(Math.ceil(integers.numberRule('above', 1).min), Math.trunc(bound) + 1)
+    equal(Math.ceil(integers.numberRule('above', 1).min) + 0, Math.trunc(bound) + 1, 'plus zero: -0 is the number 0')
   }), { numRuns: 500 })
 })
 
