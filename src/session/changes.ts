@@ -41,4 +41,23 @@ export class Changes {
     this.touch ||= earlier.touch
     this.rotate ||= earlier.rotate
   }
+
+  /**
+   * The same for a live operation, whose business are the data before it and no more.
+   *
+   * @param field the one that it writes
+   * @returns what it leaves to whatever comes next
+   */
+  takeBeneath (earlier: Changes, field: string): Changes {
+    const mine = new Changes()
+    const rest = new Changes()
+    const { settings, touch, rotate } = earlier
+    Object.assign(rest, { settings, touch, rotate })
+    mine.cleared = earlier.cleared
+    // Before a clear() that has to happen first, nothing else can wait.
+    const all = earlier.cleared || this.cleared
+    for (const [name, text] of earlier.texts) (all || name === field ? mine : rest).texts.set(name, text)
+    this.putBeneath(mine)
+    return rest
+  }
 }

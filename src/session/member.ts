@@ -25,8 +25,8 @@ export class Membership implements Member {
     return this.#copy.idleTimeout
   }
 
-  get replaces (): string | undefined {
-    return this.#copy.line().slice(1).find(({ phase }) => phase !== 'new')?.identity.id
+  get replaces (): string[] {
+    return this.#copy.line().slice(1).filter(({ phase }) => phase !== 'new').map(({ identity }) => identity.id)
   }
 
   /** The user has to be carried over: whoever logs in again is authenticated anew. */

@@ -264,22 +264,23 @@ export class Snapshot {
    * @param sure the store does not hold them
    */
   returned (changes: Changes, sure: boolean): void {
-    const next = this.#leave(changes)
+    const above = this.#leave(changes)
     if (!sure) {
       this.#unsure ??= new Set()
       for (const name of changes.cleared ? this.#storedNames() : []) this.#unsure.add(name)
       for (const name of changes.texts.keys()) this.#unsure.add(name)
       if (changes.live !== undefined) this.#unsure.add(changes.live)
     }
-    if (next.live === undefined) {
-      next.putBeneath(changes)
-      return
+    let rest = changes
+    for (const next of above) {
+      // A live write takes along only what has to happen to its field, or to all, before it.
+      if (next.live !== undefined) rest = next.takeBeneath(rest, next.live)
+      else {
+        next.putBeneath(rest)
+        return
+      }
     }
-    // A live write takes along only what has to happen to the data before it.
-    const { settings, touch, rotate } = changes
-    const rest = Object.assign(new Changes(), { settings, touch, rotate })
     this.pending.putBeneath(rest)
-    next.putBeneath(Object.assign(changes, { settings: {}, touch: false, rotate: false }))
   }
 
   /** The text that a field is thought to have in the store once all that was asked for is done; `null` where absent. */
@@ -343,14 +344,13 @@ export class Snapshot {
     this.#unsure?.delete(name)
   }
 
-  /** Takes changes off the pile. Answers what lies above them. */
-  #leave (changes: Changes): Changes {
+  /** Takes changes off the pile. Answers those of operations that lie above them, the next one first. */
+  #leave (changes: Changes): Changes[] {
     const asked = this.#asked ?? []
     const at = asked.indexOf(changes)
     if (at !== -1) asked.splice(at, 1)
-    const next = asked[Math.max(at, 0)] ?? this.pending
     if (asked.length === 0) this.#asked = undefined
-    return next
+    return asked.slice(Math.max(at, 0))
   }
 
   #noteMutations (): void {

@@ -36,7 +36,7 @@ export class MemoryLists {
     }
     let out: Entry[] = []
     if (limit !== undefined && list !== undefined) {
-      out = surplus(entriesOf(list).filter((entry) => entry.id !== id && entry.id !== announcement.replaces), limit)
+      out = surplus(entriesOf(list).filter((entry) => entry.id !== id && announcement.replaces?.includes(entry.id) !== true), limit)
       if (out.length > 0 && limit.then !== 'end-oldest') return { outcome: 'full', ticket, now, entries: out }
     }
     const entered = list ?? this.#open(user)

@@ -32,7 +32,7 @@ end
 
 /**
  * ARGV: id, ticket (announced again) or random text (new), '1' if it is announced again, lasts, keep, since ('' for a new
- * one), max (0: no limit), what then ('ask', 'refuse', 'end-oldest'), id that does not count.
+ * one), max (0: no limit), what then ('ask', 'refuse', 'end-oldest'), ids that do not count, separated by spaces.
  * Answers outcome, ticket, clock, members.
  */
 export const announceScript = script(LIST + `
@@ -47,11 +47,12 @@ local out = {}
 local max = tonumber(ARGV[7])
 if max > 0 and redis.call('ZCARD', key) >= max then
   -- Sessions, not entries: a session that is just becoming its user's once more has two. Its age is that of its latest.
-  local ages, ids = {}, {}
+  local ages, ids, replaced = {}, {}, {}
+  for other in string.gmatch(ARGV[9], '%S+') do replaced[other] = true end
   local members = redis.call('ZRANGEBYSCORE', key, '(0', '+inf')
   for _, other in ipairs(members) do
     local other_id, made = string.match(other, '^([^:]+):[^:]+:(%d+)$')
-    if other_id and other_id ~= id and other_id ~= ARGV[9] then
+    if other_id and other_id ~= id and not replaced[other_id] then
       if not ages[other_id] then ids[#ids + 1] = other_id end
       ages[other_id] = math.max(ages[other_id] or 0, tonumber(made))
     end

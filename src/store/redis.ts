@@ -154,10 +154,10 @@ export class RedisStore implements Store {
     return this.#run(endScript, id, ticket === undefined ? [] : [ticket], (reply) => reply === 1)
   }
 
-  announce (user: string, { id, ticket, lasts, keep, since, limit, replaces = '' }: Announcement): Promise<Announced> {
+  announce (user: string, { id, ticket, lasts, keep, since, limit, replaces = [] }: Announcement): Promise<Announced> {
     const args = [
       id, ticket ?? randomBytes(8).toString('base64url'), ticket === undefined ? '' : '1', String(Math.ceil(lasts)), String(Math.ceil(keep)),
-      since === undefined ? '' : String(since), String(limit?.max ?? 0), limit?.then ?? '', replaces
+      since === undefined ? '' : String(since), String(limit?.max ?? 0), limit?.then ?? '', replaces.join(' ')
     ]
     return this.#run(announceScript, record.USER_KEY + user, args, (reply) => {
       const [outcome, made, now, ...members] = (reply as Buffer[]).map(String) as [Announced['outcome'], string, string, ...string[]]

@@ -211,8 +211,8 @@ export interface Announcement {
   since?: number
   /** How many sessions the user may have, and what to do with more: answer `full`, or enter it and answer which ones have to end. */
   limit?: { max: number, then: 'ask' | 'refuse' | 'end-oldest' }
-  /** The id of a session that this one takes the place of: it does not count. */
-  replaces?: string
+  /** The ids of sessions that this one takes the place of: they do not count. */
+  replaces?: readonly string[]
 }
 
 /**

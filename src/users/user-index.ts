@@ -76,8 +76,8 @@ export interface Member {
   storedText (name: string): string | null
   /** Seconds. */
   readonly idleTimeout: number
-  /** The id of the session that this one takes the place of. */
-  readonly replaces: string | undefined
+  /** The ids of the sessions that this one takes the place of: while it is being stored, they may be listed still. */
+  readonly replaces: readonly string[]
   /** Who was authenticated before, and when by the store's clock, in the session that this one takes the place of. */
   readonly authenticated: { user: string, at: number } | undefined
   /** What is to be kept of the device. */
@@ -342,9 +342,9 @@ export class UserIndex {
   }
 
   /** Step 1 with a new ticket, within the limit. */
-  async #enter (user: string, id: string, lasts: number, replaces: string | undefined): Promise<Ticket> {
+  async #enter (user: string, id: string, lasts: number, replaces: readonly string[]): Promise<Ticket> {
     const { maxSessions: max, onLimit } = this.#options
-    const announcement = { id, lasts, keep: this.#rules.lifetime, ...replaces !== undefined && { replaces } }
+    const announcement = { id, lasts, keep: this.#rules.lifetime, ...replaces.length > 0 && { replaces } }
     let sent = performance.now()
     const first = await this.#store.announce(user, { ...announcement, ...max > 0 && { limit: { max, then: 'ask' } } })
     if (first.outcome === 'entered') return { user, ticket: first.ticket, isNew: true, announced: true, lasts, sent }

@@ -31,7 +31,7 @@ class Session implements Member {
   readonly id = newId()
   readonly digest = digestOf(newSecret())
   readonly idleTimeout = 1800
-  readonly replaces = undefined
+  readonly replaces = []
   readonly authenticated = undefined
   readonly device = undefined
   bound: Member['bound']

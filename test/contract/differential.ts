@@ -49,7 +49,7 @@ export type Step =
   | { call: 'finalize' | 'takeBack', id: Whose, mark: Mark }
   | { call: 'destroy', id: Whose, who?: Who | undefined }
   | { call: 'end', id: Whose, ticket?: Which | undefined }
-  | { call: 'announce', user: number, id: Whose, again?: Which | undefined, ago?: number | undefined, lasts: number, keep: number, limit?: Announcement['limit'], replaces?: Whose | undefined }
+  | { call: 'announce', user: number, id: Whose, again?: Which | undefined, ago?: number | undefined, lasts: number, keep: number, limit?: Announcement['limit'], replaces?: Whose[] | undefined }
   | { call: 'leave', user: number, entries: Array<{ id: Whose, ticket: Which }> }
   | { call: 'entries', user: number, ending?: { except: Whose | undefined, keep: number } | undefined }
   | { call: 'pass', ms: number }
@@ -282,7 +282,7 @@ async function call (run: Run, side: Side, step: Exclude<Step, { call: 'pass' }>
         ...again !== undefined && { ticket: ticketOf(again) },
         ...ago !== undefined && { since: run.now - ago },
         ...limit !== undefined && { limit },
-        ...replaces !== undefined && { replaces: idOf(run, replaces) }
+        ...replaces !== undefined && { replaces: replaces.map((whose) => idOf(run, whose)) }
       })
       if (again === undefined) side.tickets.push(announced.ticket)
       return announced
@@ -465,7 +465,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       lasts: LASTING,
       keep: LASTING,
       limit: rarely(fc.record({ max: fc.integer({ min: 1, max: 2 }), then: fc.constantFrom('ask' as const, 'refuse' as const, 'end-oldest' as const) })),
-      replaces: rarely(id)
+      replaces: rarely(fc.array(id, { maxLength: 3 }))
     })
   },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('leave' as const), user, entries: fc.array(fc.record({ id, ticket: which }), { maxLength: 2 }) }) },

@@ -77,7 +77,7 @@ export const listing: Part = async (t, subject) => {
     for (const id of [owners[0].id, owners[1].id]) {
       t.match(await store.announce(user, { ...next, id, limit: { max: 2, then: 'refuse' } }), { outcome: 'entered' }, 'one that is in')
     }
-    t.match(await store.announce(user, { ...next, replaces: owners[0].id, limit: { max: 2, then: 'refuse' } }), { outcome: 'entered' })
+    t.match(await store.announce(user, { ...next, replaces: [owners[0].id], limit: { max: 2, then: 'refuse' } }), { outcome: 'entered' })
     const { entries } = await store.announce(user, { ...next, id: newOwner().id, limit: { max: 1, then: 'end-oldest' } })
     t.equal(new Set(entries.map(({ id }) => id)).size, 3, 'all that are too many')
     for (const entry of entries) t.strictSame(Object.keys(entry).sort(), ['id', 'since', 'ticket'])

@@ -140,8 +140,8 @@ class Request {
     const lines = this.#browser.receive(response)
     this.#checkHead(response, lines, run)
     let after = await this.#browser.look()
-    // Where the store fails again and again, what a 503 means comes true as soon as it answers.
-    for (let i = 0; i < 20 && response.statusCode === 503 && after.isNew && !before.isNew && unsteady.failed > 1; i++) {
+    // Where the store fails again and again, what was to be undone is so as soon as it answers.
+    for (let i = 0; i < 20 && response.statusCode >= 500 && after.isNew && !before.isNew && unsteady.failed > 1; i++) {
       await sleep(50)
       after = await this.#browser.look()
     }

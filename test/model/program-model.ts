@@ -170,7 +170,7 @@ export class World {
       case 'reload': this.#reload(); return
       case 'live.get': return this.gone ? undefined : this.record?.fields.get(step[1])
       case 'live.set': this.#live(step[1], () => [step[2], undefined]); return
-      case 'live.setIfAbsent': return this.#live(step[1], (value) => value === undefined ? [step[2], true] : [value, false])
+      case 'live.setIfAbsent': return this.#live(step[1], (value) => value === undefined ? [step[2], true] : [value, false, 'as it was'])
       case 'live.incr': return this.#live(step[1], (value = 0) => [value as number + step[2], value as number + step[2]])
       case 'live.delete': return this.#live(step[1], (value) => [undefined, value !== undefined])
       case 'live.take': return this.#live(step[1], (value) => [undefined, value])
@@ -267,13 +267,13 @@ export class World {
   }
 
   /** A write to the store at the moment of the call, after the changes of the same field that were made before. */
-  #live (name: string, change: (value: Json | undefined) => readonly [stored: Json | undefined, result: Json | undefined]): Json | undefined {
+  #live (name: string, change: (value: Json | undefined) => readonly [stored: Json | undefined, result: Json | undefined, left?: 'as it was']): Json | undefined {
     if (this.gone) throw new Refused('SESSION_GONE')
     const fields: Values = new Map(this.cleared ? [] : this.record?.fields)
     const first = [...this.changes].filter(([other]) => this.cleared || other === name)
     for (const [other, value] of first) put(fields, other, value)
     const before = fields.get(name)
-    const [stored, result] = change(before)
+    const [stored, result, left] = change(before)
     this.#assertFits(name, stored)
     put(fields, name, stored)
     if (before === undefined) this.#assertCount(fields)
@@ -289,7 +289,8 @@ export class World {
     }
     if (this.cleared) this.snapshot = new Map(fields)
     this.cleared = false
-    put(this.snapshot, name, stored)
+    // Whoever is told no more than that something is there has not seen it.
+    if (left === undefined) put(this.snapshot, name, stored)
     if (name === 'list') this.held = false
     return result
   }
@@ -528,17 +529,29 @@ export class Oracle {
       return [[nothing, outcome], [ended, outcome]]
     }
     if (code !== undefined || step[0] === 'live.get') return [[nothing, outcome]]
+    return this.#unanswered(world, done, step).map((world) => [world, outcome])
+  }
+
+  /** What may be when the store did not say whether it carried out a write. */
+  #unanswered (world: World, done: World, step: Step): World[] {
     const unknown = world.graft(done)
     // Of a logout nobody knows whether it happened.
     if (done.record === undefined || world.leaving) for (const place of world.replaced) unknown.records[place]!.alive = 'either'
-    const worlds = [nothing, unknown]
+    const worlds = [world.clone(), unknown]
     if (step[0] !== 'save') {
       const adopted = done.clone()
       adopted.records = unknown.records.map(copy)
       adopted.snapshot = new Map(world.snapshot)
       worlds.push(adopted)
     }
-    return worlds.map((world) => [world, outcome])
+    // An update takes two writes: of what was assigned before, and of what comes of it.
+    if (step[0] === 'live.append' && (world.changes.has('list') || world.cleared)) {
+      const begun = world.clone()
+      const list = world.get('list')
+      const first: Step = list === undefined ? ['live.delete', 'list'] : ['live.set', 'list', list]
+      if (begun.attempt(first).code === undefined) worlds.push(begun, ...this.#unanswered(world, begun, first))
+    }
+    return worlds
   }
 
   /** Notes what a step came to. Answers what it should have come to, where it fits no world. */

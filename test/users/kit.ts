@@ -104,7 +104,7 @@ export class Visitor implements Member {
   bound: Member['bound']
   entering: Member['entering']
   idleTimeout = USERS.idleTimeout / 1000
-  replaces: string | undefined
+  replaces: readonly string[] = []
   authenticated: Member['authenticated']
   device: Member['device']
 

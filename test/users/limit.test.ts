@@ -83,7 +83,7 @@ test('logins at the same moment keep to the limit, on a single Redis and on a Cl
       const index = indexOn(store, { maxSessions: 1, onLimit: 'refuse' })
       const first = await login(index, user)
       const second = new Visitor()
-      second.replaces = first.id
+      second.replaces = [first.id]
       await second.create(index, { user })
       await store.destroy(first.id, first.digest)
       await index.forget(first.id, first.bound)
