@@ -29,6 +29,13 @@ export class Changes {
     this.cleared = true
   }
 
+  /** Drops what is about the data, where there are none. */
+  withoutData (): this {
+    this.texts.clear()
+    this.cleared = false
+    return this
+  }
+
   /** Puts changes beneath these that were made before: what is said here outranks them. */
   putBeneath (earlier: Changes): void {
     if (!this.cleared) {

@@ -145,7 +145,7 @@ export class Persistence {
     if (copy.phase !== 'new') await this.#update(copy, operations, changes)
     else if (operations.some(({ type }) => type === 'set')) await this.#create(copy, operations, changes)
     // Nothing makes a record yet. What was set beside data waits for some.
-    else copy.snapshot.returned(changes, true)
+    else copy.snapshot.returned(changes.withoutData(), true)
   }
 
   async #create (copy: WorkingCopy, operations: Operation[], changes: Changes): Promise<void> {
@@ -313,9 +313,16 @@ export class Persistence {
 
   /** Undoes all that was to stand with the response. */
   async takeBack (which?: (step: Step) => boolean): Promise<void> {
-    await this.steps.takeBack(async (undo) => { await this.#context.instance.takeBacks.add(undo) }, which)
+    await this.steps.takeBack(this.#tryLater, which)
     this.owed = undefined
   }
+
+  /** Has all that was done stand with the response. */
+  async settle (): Promise<void> {
+    if (this.steps.open) await this.steps.settle(this.#tryLater)
+  }
+
+  readonly #tryLater = async (undo: () => Promise<unknown>): Promise<void> => { await this.#context.instance.takeBacks.add(undo) }
 
   /** Undoes the storing of a copy that did not get to take the place of another. */
   async undo (copy: WorkingCopy): Promise<void> {

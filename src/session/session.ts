@@ -132,7 +132,6 @@ export class Session implements LiveSession {
    *   back where the store failed, or the session had ended
    */
   async finish (status: number, failed: boolean): Promise<void> {
-    const { steps } = this.#persistence
     try {
       await this.#idle()
       if (failed) {
@@ -150,12 +149,12 @@ export class Session implements LiveSession {
     } catch (error) {
       // Any other error leaves alone what an earlier save stored.
       if (error instanceof GoneError || error instanceof StoreUnavailableError || error instanceof RecordError) await this.#takeBack()
-      else await steps.settle()
+      else await this.#persistence.settle()
       throw error
     } finally {
       this.#decided = true
     }
-    await steps.settle()
+    await this.#persistence.settle()
   }
 
   /** What a response of this status gets because of its session. */
@@ -456,7 +455,7 @@ export class Session implements LiveSession {
     if (!byHand) return
     const status = reply?.raw.statusCode ?? 200
     if (status === 503) await this.#takeBack()
-    else await this.#persistence.steps.settle()
+    else await this.#persistence.settle()
     if (reply !== undefined) writeHeaders(reply, cookie, this.answer(status))
   }
 

@@ -7,6 +7,9 @@
 import { StoreUnavailableError } from '../errors.js'
 import type { WorkingCopy } from './working-copy.js'
 
+/** Gets what could not be undone, to try it again. */
+type Retry = (undo: () => Promise<unknown>) => Promise<void>
+
 /** One step. */
 export interface Step {
   readonly copy: WorkingCopy
@@ -80,10 +83,15 @@ export class Steps {
     for (const step of [...this.#steps]) if (step.copy === copy) this.#drop(step)
   }
 
-  /** Everything stands. What cannot be told to the store does no harm: a record that is out of use stays so. */
-  async settle (): Promise<void> {
+  /**
+   * Everything stands, but for what may not have happened: the response brings no secret of it. What cannot be told to the
+   * store does no harm: a record that is out of use stays so.
+   *
+   * @param retry gets what could not be undone now
+   */
+  async settle (retry: Retry): Promise<void> {
+    await this.takeBack(retry, (step) => this.#unsure.has(step))
     const steps = this.#steps.splice(0)
-    this.#unsure.clear()
     await Promise.allSettled(steps.map(async ({ settle }) => { await settle?.() }))
   }
 
@@ -92,7 +100,7 @@ export class Steps {
    *
    * @param retry gets what could not be undone now
    */
-  async takeBack (retry: (undo: () => Promise<unknown>) => Promise<void>, which: (step: Step) => boolean = () => true): Promise<void> {
+  async takeBack (retry: Retry, which: (step: Step) => boolean = () => true): Promise<void> {
     // The last one first: each leads back to where the one before it began.
     const steps = this.#steps.filter(which).reverse()
     for (const step of steps) this.#drop(step)

@@ -181,6 +181,8 @@ class Request {
       this.#kinds.add('failure under another status', () => `${response.statusCode} ${code}`)
       return undefined
     }
+    // The entry of a session that ended while its list could not be reached counts until it can be.
+    if (code === 'SESSION_LIMIT_REACHED' && this.#browser.strays) return undefined
     // What a route without sessions refuses is the response's error where the program does not wait for it.
     if (off && code === 'SESSION_DISABLED') return undefined
     if (fitting.length === 0) {

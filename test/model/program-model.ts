@@ -592,8 +592,8 @@ export class Oracle {
     for (const world of this.worlds) {
       const refusals = [...this.#underWay].flatMap(([call, [kind]]) => {
         const { code } = world.expected.get(call)!
-        // These two are tried again at the end.
-        return code === undefined || kind === 'save' || kind === 'destroy' ? [] : [code]
+        // These two are tried again at the end where the store failed.
+        return code === undefined || (code === UNAVAILABLE && (kind === 'save' || kind === 'destroy')) ? [] : [code]
       })
       if (status < 500) endings.push(...this.#succeeded(world, status, refusals))
       if (status >= 500 || broken) endings.push(...this.#failed(world, broken ? 500 : status, code))
