@@ -1,7 +1,7 @@
 /**
  * Live operations: gathering those of one turn, and what they find where no record is.
  */
-import { GoneError } from '../errors.js'
+import { GoneError, StoreUnavailableError } from '../errors.js'
 import { isRefusal } from '../store/operations.js'
 import type { Operation, OperationResult, ReplaceResult } from '../store/store.js'
 import type { Changes } from './changes.js'
@@ -65,14 +65,14 @@ export class Batch {
   }
 
   /**
-   * Fails all of them.
-   *
-   * @param unknown nobody knows what of it happened: the changes before them are still to be saved
+   * Fails all of them. Unless it was refused, what was changed before them is still to be saved: whoever changed it has to
+   * hear that it cannot be.
    */
-  fail (error: unknown, unknown: boolean): void {
+  fail (error: unknown): void {
+    const unknown = error instanceof StoreUnavailableError
     for (const { changes, reject } of this.#entries) {
       if (changes !== undefined) {
-        if (unknown) this.copy.snapshot.returned(changes, false)
+        if (unknown || error instanceof GoneError) this.copy.snapshot.returned(changes, !unknown)
         else this.copy.snapshot.dropped(changes)
       }
       reject(error)
@@ -82,9 +82,8 @@ export class Batch {
   #learn ({ operation, changes }: Entry, preceding: readonly Outcome[], outcome: Outcome): void {
     if (changes === undefined) return
     const happened = (result: Outcome): boolean => !(result instanceof Error || isRefusal(result))
-    if (outcome instanceof Error) this.copy.snapshot.dropped(changes)
     // A change that did not get in is still to be saved, and then somebody is told why it cannot be.
-    else if (!preceding.every(happened)) this.copy.snapshot.returned(changes, true)
+    if (outcome instanceof Error || !preceding.every(happened)) this.copy.snapshot.returned(changes, true)
     else {
       const left = isRefusal(outcome) ? undefined : textLeftBy(operation, outcome)
       if (left === undefined) this.copy.snapshot.stored(changes)

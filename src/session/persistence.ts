@@ -98,7 +98,7 @@ export class Persistence {
       await this.steps.clearUp(copy)
       batch.settle(await this.#outcomes(copy, batch.operations()))
     } catch (error) {
-      batch.fail(error, error instanceof StoreUnavailableError)
+      batch.fail(error)
       throw error
     }
   }
