@@ -116,7 +116,12 @@ export class Persistence {
     const write: Write = { operations, settings: {}, touch: this.#context.touches ? 'due' : 'never', mode: 'apart' }
     const written = copy.phase === 'new' ? await this.#insert(copy, write) : await this.#put(copy, write)
     if (written === undefined) return operations.map(resultWhenGone)
-    await this.#takePlace(copy)
+    try {
+      await this.#takePlace(copy)
+    } catch (error) {
+      // What was asked for is stored. The rest is tried again when the request finishes, if anything finishes it.
+      if (!(error instanceof StoreUnavailableError) || this.#context.byHand) throw error
+    }
     return written.results
   }
 

@@ -446,12 +446,13 @@ export class Oracle {
   }
 
   /**
-   * Under limits it is open whether what stands before a live write is refused; and where data were carried over from a
-   * session that another request took over, whether a live write notices that, or the save.
+   * Under limits it is open whether what stands before a live write is refused; where data were carried over from a session
+   * that another request took over, whether a live write notices that, or the save; and where the store fails, whether what
+   * was assigned after a clear() goes along with the clear().
    */
   #roomFor ([kind, name]: Step): boolean {
     if (!kind.startsWith('live.')) return true
-    return this.worlds.every(({ rules, changes, cleared, goneBefore, carried }) => !(goneBefore && carried) && (rules.limits === undefined || !(cleared || changes.has(name as string))))
+    return this.worlds.every(({ rules, changes, cleared, goneBefore, carried }) => !(goneBefore && carried) && !(this.#faulty && cleared && changes.size > 0) && (rules.limits === undefined || !(cleared || changes.has(name as string))))
   }
 
   /** Notes that a step is taken now. Its number is for `settle`. */
