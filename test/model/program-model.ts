@@ -521,7 +521,12 @@ export class Oracle {
     const nothing = world.clone()
     if (step[0] === 'reload') {
       nothing.forget()
-      return [[nothing, outcome], [world.clone(), outcome]]
+      return [nothing, world.clone()].flatMap((world): Array<[World, Outcome]> => {
+        if (!world.rotating) return [[world, outcome]]
+        const other = world.clone()
+        other.rotating = false
+        return [[world, outcome], [other, outcome]]
+      })
     }
     if (step[0] === 'destroy') {
       nothing.destroy(true)
@@ -609,6 +614,7 @@ export class Oracle {
     for (const code of refusals) {
       const failed = world.clone()
       failed.discard()
+      if (code === 'SESSION_GONE') endings.push({ status: 409, code, world: this.#undone(failed) })
       if (code !== UNAVAILABLE) endings.push({ status: code === 'SESSION_GONE' ? 409 : 500, code, world: failed })
     }
     // Nobody was told of it by the call, so the response has to tell.
@@ -620,6 +626,14 @@ export class Oracle {
     if (code === undefined || (world.refused && code !== 'SESSION_GONE')) endings.push({ status, world: saved })
     else endings.push({ status: code === 'SESSION_GONE' ? 409 : 500, code, world: saved })
     return endings
+  }
+
+  /** What this request made may be taken back, because the cookie that opens it is not sent. */
+  #undone (world: World): World {
+    const undone = world.clone()
+    for (const record of undone.records.slice(this.#came ? 1 : 0)) record.alive = 'either'
+    for (const record of undone.records) record.fresh = false
+    return undone
   }
 
   #failed (world: World, status: number, code: string | undefined): Ending[] {
