@@ -25,8 +25,10 @@ export class Persistence {
   readonly #context: SessionContext
   /** What counts only when the response leaves. */
   readonly steps = new Steps()
-  /** What the browser gets with the response, if that leaves: a token, the order to drop its cookie, or nothing. */
-  owed: OwedToken | 'clear' | undefined
+  /** The token that the browser gets with the response, if that leaves. */
+  #token: OwedToken | undefined
+  /** The session whose cookie the browser has was ended: unless it gets another one, it has to drop that. */
+  #ended = false
   /** Which cookie the response brings anew although nothing changed: of a routine renewal, or of a secret that still has to stand. */
   #refresh: 'renew' | OwedToken | undefined
   /** A cookie of ours came, whatever it is worth. */
@@ -34,6 +36,11 @@ export class Persistence {
 
   constructor (context: SessionContext) {
     this.#context = context
+  }
+
+  /** What the browser gets with the response, if that leaves: a token, the order to drop its cookie, or nothing. */
+  get owed (): OwedToken | 'clear' | undefined {
+    return this.#token ?? (this.#ended ? 'clear' : undefined)
   }
 
   /** Whether the response has something to bring although nothing changed. */
@@ -294,7 +301,7 @@ export class Persistence {
     const all = copies.flatMap((one) => one.line().filter((copy) => copy === one || isUsable(copy) || copy.phase === 'gone' || this.steps.isOpen(copy)))
     const known = this.cookieCame || all.some(({ phase }) => phase !== 'new')
     // Whatever becomes of it, nobody gets the token of a session that was to be ended.
-    if (typeof this.owed === 'object' && all.includes(this.owed.copy)) this.owed = undefined
+    if (this.#token !== undefined && all.includes(this.#token.copy)) this.#token = undefined
     for (const copy of all) {
       if (copy.phase !== 'new' || this.steps.isOpen(copy)) {
         const { id } = copy.identity
@@ -304,7 +311,7 @@ export class Persistence {
       this.steps.over(copy)
       copy.phase = 'over'
       // With the first one, because another attempt finds only those that are left.
-      if (known && this.owed === undefined) this.owed = 'clear'
+      this.#ended ||= known
     }
     this.#refresh = undefined
   }
@@ -319,7 +326,7 @@ export class Persistence {
   /** Undoes all that was to stand with the response. */
   async takeBack (which?: (step: Step) => boolean): Promise<void> {
     await this.steps.takeBack(this.#tryLater, which)
-    this.owed = undefined
+    this.#token = undefined
   }
 
   /** Has all that was done stand with the response. */
@@ -384,8 +391,8 @@ export class Persistence {
         const offered = newSecret()
         const sealed = await store.renew(id, digestOf(secret), digestOf(offered), seal(id, secret, offered))
         const successor = sealed === undefined ? undefined : open(id, secret, sealed)
-        if (successor !== undefined) this.owed = { copy, secret: successor }
-      } else if (refresh.copy === copy && await store.stands(copy.identity.id, digestOf(refresh.secret))) this.owed = refresh
+        if (successor !== undefined) this.#token = { copy, secret: successor }
+      } else if (refresh.copy === copy && await store.stands(copy.identity.id, digestOf(refresh.secret))) this.#token = refresh
     } catch (error) {
       const { code } = error as { code?: string }
       this.#context.request?.log.warn({ sessionId: copy.identity.id, code }, 'the session cookie could not be renewed; the next request will try again')
@@ -393,7 +400,7 @@ export class Persistence {
   }
 
   #owe (copy: WorkingCopy): void {
-    this.owed = { copy, secret: copy.identity.secret }
+    this.#token = { copy, secret: copy.identity.secret }
   }
 
   #assertCookiePossible (): void {
