@@ -9,7 +9,7 @@ import type { WorkingCopy } from './working-copy.js'
 export class Membership implements Member {
   readonly #copy: WorkingCopy
   bound: Bound | undefined
-  entering: string | undefined
+  readonly entered = new Set<string>()
 
   constructor (copy: WorkingCopy) {
     this.#copy = copy

@@ -177,7 +177,7 @@ export class Persistence {
         secret: true,
         undo: async () => {
           await store.destroy(id, lineage)
-          if (users !== undefined) await users.withdraw(id, copy.member.entering)
+          if (users !== undefined) await users.withdraw(id, copy.member.entered)
         },
         // The id stays: nobody was told of it, and a list that was may know it.
         forget: () => { copy.phase = 'new' }

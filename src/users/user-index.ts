@@ -70,8 +70,8 @@ export interface UserIndexOptions {
 export interface Member {
   /** Whose the record is, as far as this request knows. The index keeps it up to date. */
   bound: Bound | undefined
-  /** Whose the record becomes that is being created. Where nobody knows whether it was, its entry has to leave with it. */
-  entering: string | undefined
+  /** The users in whose lists this request put an entry of the record, or may have. If the record is undone, they have to leave. */
+  readonly entered: Set<string>
   /** Text of a field in the store, as far as this request knows; `null` where absent. */
   storedText (name: string): string | null
   /** Seconds. */
@@ -117,7 +117,7 @@ export class UserIndex {
   async create (id: string, digest: string, write: Write, member: Member): Promise<Written | undefined> {
     const { user, when } = this.#predict(write.operations, () => null)
     if (user === null) return await this.#store.create(id, digest, write, this.#rules)
-    member.entering = user
+    member.entered.add(user)
     const entry = await this.#enter(user, id, this.#lasts(write, member), member.replaces)
     const binding = { user, ticket: entry.ticket, when, ...this.#facts(user, member) }
     this.#assertInTime(entry)
@@ -234,14 +234,15 @@ export class UserIndex {
   }
 
   /**
-   * Takes what was announced for a record off a list, whatever came of it: for one that was not created, or not to be.
+   * Takes what was announced for a record off the lists of users, whatever came of it: for one that was not created, or not to be.
    *
    * @throws StoreUnavailableError
    */
-  async withdraw (id: string, user: string | undefined): Promise<void> {
-    if (user === undefined) return
-    const { entries } = await this.#store.entries(user)
-    await this.#store.leave(user, entries.filter((entry) => entry.id === id))
+  async withdraw (id: string, users: Iterable<string>): Promise<void> {
+    for (const user of users) {
+      const { entries } = await this.#store.entries(user)
+      await this.#store.leave(user, entries.filter((entry) => entry.id === id))
+    }
   }
 
   /**
@@ -329,7 +330,10 @@ export class UserIndex {
   async #ready (user: string, id: string, write: Write, member: Member, extends_: boolean): Promise<Ticket | undefined> {
     const lasts = this.#lasts(write, member)
     const { bound } = member
-    if (bound?.user !== user) return await this.#enter(user, id, lasts, member.replaces)
+    if (bound?.user !== user) {
+      member.entered.add(user)
+      return await this.#enter(user, id, lasts, member.replaces)
+    }
     const sent = performance.now()
     if (extends_) {
       const { outcome } = await this.#store.announce(user, { id, ticket: bound.ticket, lasts, keep: this.#rules.lifetime })

@@ -35,7 +35,7 @@ class Session implements Member {
   readonly authenticated = undefined
   readonly device = undefined
   bound: Member['bound']
-  entering: Member['entering']
+  readonly entered = new Set<string>()
   storedText (): null { return null }
 }
 

@@ -211,11 +211,13 @@ export class World {
     const user = record?.fields.get('user')
     const carriedUser = carried.some(([name]) => name === 'user') ? { user: this.get('user'), at: user === this.get('user') ? record!.authenticated : 'any' as const } : undefined
     const replaced = this.current === undefined ? this.replaced : [...this.replaced, this.current]
+    // What came before a record that was stored is past.
+    const goneBefore = gone || (this.current === undefined && this.goneBefore)
     const held = this.held && keys.includes('list')
     this.#becomeNew()
     this.replaced = replaced
     this.leaving = leaving
-    this.goneBefore ||= gone
+    this.goneBefore = goneBefore
     this.carried = carried.length > 0
     this.carriedUser = carriedUser
     this.held = held

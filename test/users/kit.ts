@@ -102,7 +102,7 @@ export class Visitor implements Member {
   readonly digest = digestOf(newSecret())
   readonly known = new Map<string, string>()
   bound: Member['bound']
-  entering: Member['entering']
+  readonly entered: Member['entered'] = new Set()
   idleTimeout = USERS.idleTimeout / 1000
   replaces: readonly string[] = []
   authenticated: Member['authenticated']
