@@ -177,7 +177,8 @@ export class Persistence {
         secret: true,
         undo: async () => {
           await store.destroy(id, lineage)
-          if (users !== undefined) await users.withdraw(id, copy.member.entered)
+          const { member } = copy
+          if (users !== undefined) await users.withdraw(id, new Set([...member.entered, ...member.bound === undefined ? [] : [member.bound.user]]))
         },
         // The id stays: nobody was told of it, and a list that was may know it.
         forget: () => { copy.phase = 'new' }
@@ -264,7 +265,7 @@ export class Persistence {
     if (copy.phase === 'new' && leaving.length > 0) await this.end(leaving.map(({ copy }) => copy))
     if (copy.phase !== 'stored') return
     for (const { copy: old, carried } of leaving) {
-      if (await this.#retire(old, carried) || !carried) continue
+      if (await this.#retire(old, copy, carried) || !carried) continue
       // It ended while this request was carrying its data over. They must not live on.
       await this.takeBack()
       copy.phase = 'gone'
@@ -272,7 +273,7 @@ export class Persistence {
     }
   }
 
-  async #retire (copy: WorkingCopy, carried: boolean): Promise<boolean> {
+  async #retire (copy: WorkingCopy, successor: WorkingCopy, carried: boolean): Promise<boolean> {
     await this.steps.clearUp(copy)
     const { store, endings, users } = this.#context.instance
     const { phase, identity: { id, lineage } } = copy
@@ -280,6 +281,7 @@ export class Persistence {
     const bound = users && copy.member.bound
     const retired = await this.steps.take({
       copy,
+      successor,
       secret: false,
       undo: async () => await store.takeBack(id, mark),
       forget: () => { copy.phase = phase },
@@ -338,7 +340,7 @@ export class Persistence {
 
   /** Undoes the storing of a copy that did not get to take the place of another. */
   async undo (copy: WorkingCopy): Promise<void> {
-    await this.takeBack((step) => step.copy === copy || !step.secret)
+    await this.takeBack((step) => step.copy === copy || step.successor === copy)
     const old = copy.replaces?.copy
     if (old !== undefined && this.steps.isFresh(old)) this.#owe(old)
   }

@@ -150,6 +150,9 @@ export class Session implements LiveSession {
       // Any other error leaves alone what an earlier save stored.
       if (error instanceof GoneError || error instanceof StoreUnavailableError || error instanceof RecordError) await this.#takeBack()
       else await this.#persistence.settle()
+      // Whoever still reads shall not see what came to nothing.
+      this.#goBack()
+      this.#current.snapshot.discard()
       throw error
     } finally {
       this.#decided = true

@@ -13,6 +13,8 @@ type Retry = (undo: () => Promise<unknown>) => Promise<void>
 /** One step. */
 export interface Step {
   readonly copy: WorkingCopy
+  /** The copy that takes the place of this one. */
+  readonly successor?: WorkingCopy
   /** The copy has a secret that no browser knows yet. */
   readonly secret: boolean
   /** Undoes what this step did in the store, whether or not it did it. */

@@ -546,12 +546,10 @@ export class Oracle {
     // Of a logout nobody knows whether it happened.
     if (done.record === undefined || world.leaving) for (const place of world.replaced) unknown.records[place]!.alive = 'either'
     const worlds = [world.clone(), unknown]
-    if (step[0] !== 'save') {
-      const adopted = done.clone()
-      adopted.records = unknown.records.map(copy)
-      adopted.snapshot = new Map(world.snapshot)
-      worlds.push(adopted)
-    }
+    const adopted = done.clone()
+    adopted.records = unknown.records.map(copy)
+    adopted.snapshot = new Map(world.snapshot)
+    worlds.push(adopted)
     // An update takes two writes: of what was assigned before, and of what comes of it.
     if (step[0] === 'live.append' && (world.changes.has('list') || world.cleared)) {
       const begun = world.clone()
@@ -616,7 +614,7 @@ export class Oracle {
     for (const code of refusals) {
       const failed = world.clone()
       failed.discard()
-      if (code === 'SESSION_GONE') endings.push({ status: 409, code, world: this.#undone(failed) })
+      if (code === 'SESSION_GONE') for (const world of this.#undone(failed)) endings.push({ status: 409, code, world })
       if (code !== UNAVAILABLE) endings.push({ status: code === 'SESSION_GONE' ? 409 : 500, code, world: failed })
     }
     // Nobody was told of it by the call, so the response has to tell.
@@ -631,11 +629,17 @@ export class Oracle {
   }
 
   /** What this request made may be taken back, because the cookie that opens it is not sent. */
-  #undone (world: World): World {
+  #undone (world: World): World[] {
     const undone = world.clone()
     for (const record of undone.records.slice(this.#came ? 1 : 0)) record.alive = 'either'
     for (const record of undone.records) record.fresh = false
-    return undone
+    if (!this.#came || undone.current === 0) return [undone]
+    // What was to take its place did not: what the browser had goes on, unless that was over.
+    const back = undone.clone()
+    back.current = 0
+    const first = back.records[0]!
+    if (first.superseded === true) Object.assign(first, { alive: 'either', superseded: false })
+    return [undone, back]
   }
 
   #failed (world: World, status: number, code: string | undefined): Ending[] {
