@@ -5,9 +5,11 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { Redis, type RedisOptions } from 'ioredis'
 import { test, type Test } from 'tap'
+import { routes, sessions } from './kit.js'
 import { delta, newOwner, RULES, set } from '../contract/kit.js'
 import { ready } from '../contract/redis-subject.js'
 import { RedisStore } from '../../src/store/redis.js'
+import { makeApp } from '../support/app.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js'
 import { until } from '../support/until.js'
@@ -130,6 +132,39 @@ test('silent while it is found out whether a replica became the master: cut', as
   await redis.ask('REPLICAOF', 'NO', 'ONE')
   await until('it was found out', 5000, () => store.status() !== 'down')
   t.ok(await store.create(id, digest, delta([set('a', '1')]), RULES))
+})
+
+test('silent while it is checked, at boot and after a reconnection: cut, until somebody answers', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const proxy = await startProxy(redis.port)
+  t.teardown(() => proxy.close())
+  const checks = (): number => proxy.seen.names.get('DEL') ?? 0
+  // What opens a connection is answered; what writes, or might, is not.
+  const pause = (): Promise<unknown> => redis.ask('CLIENT', 'PAUSE', '60000', 'WRITE')
+  const twice = async (what: string): Promise<void> => {
+    const before = checks()
+    await until(what, 4000, () => checks() > before + 1)
+    await redis.ask('CLIENT', 'UNPAUSE')
+  }
+  await pause()
+  const [app] = await Promise.all([makeApp(t, { redis: proxy.url }, routes), twice('a second check at boot')])
+  const [browser] = await sessions(app, 1)
+  await pause()
+  proxy.cut()
+  await twice('a second check after the reconnection')
+  await until('served', 5000, async () => (await browser!.get('/')).statusCode === 200)
+})
+
+test('silent while somebody goes through all sessions: cut', async (t) => {
+  const { proxy, store, use } = await open(t)
+  const { sockets } = proxy.seen
+  proxy.pause('replies')
+  await t.rejects(store.scan()[Symbol.asyncIterator]().next(), { ...UNAVAILABLE, message: /no answer within 100 ms/ })
+  t.equal(proxy.seen.sockets, sockets, 'not yet')
+  await until('another connection', 5000, () => proxy.seen.sockets > sockets)
+  proxy.resume()
+  await until('served', 5000, async () => await use() !== undefined)
 })
 
 test('a store that was closed leaves the client alone', async (t) => {
