@@ -8,6 +8,7 @@ import { test, type Test } from 'tap'
 import { DEFAULT_TIMEOUT, SLACK, startApp } from './kit.js'
 import { apart, created, delta, increment, kept, newOwner, RULES, set } from '../contract/kit.js'
 import { ready, redisSubject } from '../contract/redis-subject.js'
+import { dismiss, openClient, PATIENCE } from '../../src/store/open-client.js'
 import { RedisStore } from '../../src/store/redis.js'
 import { compute } from '../support/compute.js'
 import { startCluster } from '../support/redis-cluster.js'
@@ -90,6 +91,29 @@ test('handlers compute: everybody is served, nothing is lost, and no connection 
   }
   // Those that ask for it are the only ones.
   t.equal(await connections(redis) - before, 1)
+})
+
+test('an answer that is not read for a second: it counts, and a connection that the plugin opened goes on', async (t) => {
+  const redis = await open(t)
+  const client = await ready(openClient(redis.url, DEFAULT_TIMEOUT) as Redis)
+  t.teardown(() => { dismiss(client) })
+  const store = new RedisStore(client, { timeout: DEFAULT_TIMEOUT, patience: PATIENCE })
+  t.teardown(() => store.close())
+  const subject = { ...redisSubject(client, client), store }
+  const owner = await created(subject, { n: '0' })
+  const { stream } = client
+  for (const ask of [
+    () => store.load(owner.id, owner.digest, false, RULES),
+    () => store.write(owner.id, owner.digest, apart(increment('n')), RULES)
+  ]) {
+    // It is called in a turn that goes on for a second, and written at its end. Then its answer lies there for a second.
+    const answer = ask()
+    compute(1000)
+    await turn()
+    compute(1000)
+    t.ok(await answer)
+  }
+  t.equal(client.stream, stream)
 })
 
 test('a busy process that starts anew: its first answers are read late as well', async (t) => {

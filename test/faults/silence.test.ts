@@ -5,11 +5,12 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { Redis, type RedisOptions } from 'ioredis'
 import { test, type Test } from 'tap'
-import { routes, sessions } from './kit.js'
+import { routes, sessions, SLACK } from './kit.js'
 import { delta, newOwner, RULES, set } from '../contract/kit.js'
 import { ready } from '../contract/redis-subject.js'
 import { RedisStore } from '../../src/store/redis.js'
 import { makeApp } from '../support/app.js'
+import { compute } from '../support/compute.js'
 import { startRedis, type RedisProcess } from '../support/redis-process.js'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js'
 import { until } from '../support/until.js'
@@ -38,6 +39,21 @@ async function open (t: Test, options: RedisOptions = {}): Promise<Scene> {
   await store.create(owner.id, owner.digest, delta([set('user', 'andrew')]), RULES)
   return { redis, proxy, client, errors, store, use: () => store.load(owner.id, owner.digest, false, RULES) }
 }
+
+test('frozen: given up when the budget is over, also by a process that computes meanwhile', async (t) => {
+  for (const busy of [0, 1000]) {
+    const { redis, store, use } = await open(t)
+    redis.freeze()
+    let settled = 0
+    const asked = [use(), store.scan()[Symbol.asyncIterator]().next()]
+    for (const answer of asked) answer.catch(() => {}).finally(() => { settled++ })
+    await turn()
+    compute(busy)
+    await until(`given up, ${busy} ms of computing`, TIMEOUT + SLACK, () => settled === 2)
+    for (const answer of asked) await t.rejects(answer, { ...UNAVAILABLE, message: /no answer within 100 ms/ })
+    redis.thaw()
+  }
+})
 
 test('silent while it owes an answer: cut, and the client goes on over another connection', async (t) => {
   for (const direction of ['requests', 'replies', 'both'] as const) {
