@@ -28,9 +28,10 @@ export class Attention {
    * alone does not keep the process going.
    *
    * @param callback gets the time, by `now`, before which everything was read
+   * @param isWanted asked at every step; once it is not, it is called off
    * @returns calls it off
    */
-  at (moment: number, callback: (then: number) => void): () => void {
+  at (moment: number, callback: (then: number) => void, isWanted = (): boolean => true): () => void {
     // Where nobody was waiting, no time was lost.
     if (this.#waiting === 0) this.#step()
     this.#waiting++
@@ -43,6 +44,10 @@ export class Attention {
     const wait = (left: number): void => { timer = setTimeout(step, Math.min(Math.ceil(left), STEP)).unref() }
     const step = (): void => {
       const then = this.#step()
+      if (!isWanted()) {
+        leave()
+        return
+      }
       if (then < moment) {
         wait(moment - then)
         return
@@ -70,7 +75,7 @@ export class Attention {
 }
 
 /** Calls back after so many milliseconds that count, as `Attention.at` does. */
-export function patiently (milliseconds: number, callback: () => void): () => void {
+export function patiently (milliseconds: number, callback: () => void, isWanted?: () => boolean): () => void {
   const attention = new Attention()
-  return attention.at(attention.now() + milliseconds, callback)
+  return attention.at(attention.now() + milliseconds, callback, isWanted)
 }

@@ -87,13 +87,15 @@ export function dismiss (client: Redis | Cluster): void {
 export async function closeClient (client: Redis | Cluster, quit: () => Promise<unknown>): Promise<'OK'> {
   leaveClosed(client)
   const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
-  for (const { stream } of 'nodes' in client ? client.nodes() : [client]) cutWhereSilent(stream, CLOSE_SILENCE, () => true)
+  let isWaiting = true
+  for (const { stream } of 'nodes' in client ? client.nodes() : [client]) cutWhereSilent(stream, CLOSE_SILENCE, () => isWaiting)
   try {
     if (client.status === 'ready') await quit()
   } catch {
     // Redis went away meanwhile.
   } finally {
     clearTimeout(timer)
+    isWaiting = false
     // Also after a good quit: a Sentinel client's failover detector has connections of its own, which quit() forgets.
     client.disconnect()
   }

@@ -14,16 +14,17 @@ type Socket = Redis['stream']
  *
  * @param socket `undefined` where there is no connection
  * @param milliseconds how long it may be silent
- * @param isWaiting asked when that time is over; if not, nobody looks any further
+ * @param isWaiting asked now and then; if not, nobody looks any further
  */
 export function cutWhereSilent (socket: Socket | undefined, milliseconds: number, isWaiting: () => boolean): void {
   if (socket === undefined || milliseconds === Infinity) return
   const { bytesRead } = socket
+  const isWatched = (): boolean => !socket.destroyed && isWaiting()
   patiently(milliseconds, () => {
-    if (socket.destroyed || !isWaiting()) return
+    if (!isWatched()) return
     if (socket.bytesRead > bytesRead) cutWhereSilent(socket, milliseconds, isWaiting)
     else socket.destroy(new Error(`Redis was silent for ${milliseconds} ms`))
-  })
+  }, isWatched)
 }
 
 /** A command that cuts whatever connection it is written to, where that is silent while it waits for its answer. */
@@ -68,7 +69,8 @@ export function cutWhereOpeningFails (client: Redis | Cluster, milliseconds: num
   }
   // Then it asks one of its nodes, connected or not yet, how the Cluster is.
   const watchCluster = (): void => {
-    patiently(milliseconds, () => { if (client.status === 'connect') client.disconnect(true) })
+    const isOpening = (): boolean => client.status === 'connect'
+    patiently(milliseconds, () => { if (isOpening()) client.disconnect(true) }, isOpening)
   }
   client.nodes().forEach(add)
   client.on('+node', add)

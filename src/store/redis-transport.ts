@@ -127,7 +127,8 @@ export class RedisTransport {
   /** Those that are not sent yet. */
   #unsent: Call[] = []
   #isWriteScheduled = false
-  #isExpiring = false
+  /** Calls off what fails calls when they are overdue. */
+  #leaveExpiring: (() => void) | undefined
   readonly #health: RedisHealth
   readonly #leaveOpening: () => void
 
@@ -159,6 +160,10 @@ export class RedisTransport {
   close (): void {
     this.#health.close()
     this.#connections.close()
+    if (this.#oldest === undefined) {
+      this.#leaveExpiring?.()
+      this.#leaveExpiring = undefined
+    }
     this.#leaveOpening()
     this.#client.off('close', this.#onClose)
   }
@@ -284,13 +289,11 @@ export class RedisTransport {
 
   /** One timer for all calls, because a timer per call shows in profiles. */
   #expireAt (due: number): void {
-    if (this.#isExpiring) return
-    this.#isExpiring = true
-    this.#attention.at(due, this.#expire)
+    this.#leaveExpiring ??= this.#attention.at(due, this.#expire)
   }
 
   readonly #expire = (then: number): void => {
-    this.#isExpiring = false
+    this.#leaveExpiring = undefined
     this.#giveUpUntil(then, `no answer within ${this.#connections.timeout} ms`)
   }
 

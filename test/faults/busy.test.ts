@@ -116,6 +116,20 @@ test('an answer that is not read for a second: it counts, and a connection that 
   t.equal(client.stream, stream)
 })
 
+test('called long before it can be sent, to a Redis that takes its time: the budget begins with the socket write', async (t) => {
+  const redis = await open(t)
+  const client = await ready(redis.client())
+  const store = new RedisStore(client, { timeout: 1000 })
+  t.teardown(() => store.close())
+  const owner = await created({ ...redisSubject(client, client), store })
+  redis.freeze()
+  const answer = store.load(owner.id, owner.digest, false, RULES)
+  compute(1500)
+  await sleep(500)
+  redis.thaw()
+  t.ok(await answer)
+})
+
 test('a busy process that starts anew: its first answers are read late as well', async (t) => {
   const redis = await open(t)
   const owners = await clients(await startApp(t, redis.url), 4)

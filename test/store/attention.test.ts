@@ -4,6 +4,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { Attention, patiently } from '../../src/store/attention.js'
 import { compute } from '../support/compute.js'
+import { until } from '../support/until.js'
 
 /** Waits for a moment. The attention's own timer does not keep this process going. */
 async function passed (attention: Attention, moment: number): Promise<number> {
@@ -53,6 +54,14 @@ test('several wait, each for its own time; one that is called off never hears', 
   callOff()
   await passed(attention, now + 300)
   t.strictSame(order, ['first', 'second'])
+})
+
+test('nobody wants to know any more: no timer is left', async (t) => {
+  let asked = 0
+  patiently(60_000, () => {}, () => ++asked < 3)
+  await until('it was asked', 5000, () => asked === 3)
+  await sleep(200)
+  t.equal(asked, 3)
 })
 
 test('called off by what was read last', async (t) => {
