@@ -22,6 +22,7 @@ export interface BootOptions {
   /** Of the keys of sessions. */
   prefix: string
   /** See `Target`. */
+  silence?: number
   lenient?: boolean
   /** A sentence to add to what is wrong. */
   remark?: string
@@ -146,9 +147,9 @@ class BootCheck {
   }
 }
 
-async function troubleWith (client: Redis | Cluster, options: { prefix: string, lenient?: boolean }): Promise<Trouble | undefined> {
+async function troubleWith (client: Redis | Cluster, options: Omit<BootOptions, 'remark'>): Promise<Trouble | undefined> {
   if (!client.isCluster) return await checkConnection(client as Redis, { database: databaseOf(client as Redis), ...options })
-  return options.lenient === true ? undefined : await troubleWithScripts(client, options.prefix)
+  return options.lenient === true ? undefined : await troubleWithScripts(client, options.prefix, options.silence)
 }
 
 /** Sentinels have users and passwords of their own. */

@@ -29,11 +29,9 @@ export function checkClient (client: Redis | Cluster, given: boolean): string[] 
   if (!client.isCluster && options.sentinels != null) {
     warnings.push('a Sentinel client of ioredis 6.0.0 may give up for good after a failover: let it connect again on its event end, or pass a redis+sentinel:// URL')
   }
-  const missing = [
-    ...options.socketTimeout === undefined ? ['socketTimeout (a connection that died silently is noticed after minutes)'] : [],
-    ...options.reconnectOnError == null && !client.isCluster ? ['reconnectOnError (a server that became a replica is never left)'] : []
-  ]
-  if (missing.length > 0) warnings.push(`the Redis client goes without ${missing.join(' and ')}, so sessions may stay away for longer than Redis does`)
+  if (options.reconnectOnError == null && !client.isCluster) {
+    warnings.push('the Redis client goes without reconnectOnError (a server that became a replica is never left), so sessions may stay away for longer than Redis does')
+  }
   return warnings
 }
 

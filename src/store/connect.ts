@@ -9,9 +9,10 @@ import type { RedisOption } from '../options.js'
 import { untilUsable } from './boot-check.js'
 import { checkClient } from './client-check.js'
 import { MemoryStore } from './memory.js'
-import { closeClient, connectNodes, dismiss, leaveClosed, openClient } from './open-client.js'
+import { closeClient, connectNodes, dismiss, leaveClosed, openClient, PATIENCE } from './open-client.js'
 import { recognize } from './redis-given.js'
 import type { Report } from './redis-health.js'
+import { cutWhereOpeningFails } from './redis-silence.js'
 import { RedisStore } from './redis.js'
 import type { Store } from './store.js'
 
@@ -35,17 +36,27 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
   if (given.kind === 'store') return given.store
   const opened = given.kind === 'client' ? undefined : openClient(given.kind === 'url' ? given.url : given.options, options.timeout)
   const client = given.kind === 'client' ? given.client : opened!
+  const silence = options.timeout + PATIENCE
+  // Until the store does it.
+  const leaveOpening = opened && cutWhereOpeningFails(opened, silence)
   try {
     for (const warning of checkClient(client, opened === undefined)) fastify.log.warn(warning)
     if (options.startup === 'require') {
-      await untilUsable(client, { prefix: options.prefix, ...(set === undefined && { remark: `. Nothing says where Redis is, so it was ${DEFAULT_URL}` }) })
+      await untilUsable(client, { prefix: options.prefix, ...(opened !== undefined && { silence }), ...(set === undefined && { remark: `. Nothing says where Redis is, so it was ${DEFAULT_URL}` }) })
       if (opened instanceof Cluster) await connectNodes(opened)
     }
   } catch (error) {
     if (opened !== undefined) dismiss(opened)
     throw error
   }
-  const store = new RedisStore(client, { prefix: options.prefix, timeout: options.timeout, report: logChanges(fastify) })
+  leaveOpening?.()
+  const store = new RedisStore(client, {
+    prefix: options.prefix,
+    timeout: options.timeout,
+    // Others may work on a client that was given.
+    patience: opened === undefined ? undefined : PATIENCE,
+    report: logChanges(fastify)
+  })
   fastify.addHook('onClose', async () => { await store.close() })
   if (options.startup === 'lazy') {
     if (opened instanceof Cluster) opened.once('ready', async () => { await connectNodes(opened) })
@@ -68,7 +79,7 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
  * @throws OptionError (`SESSION_OPTION_INVALID`) where the URL makes no sense, or Redis cannot be reached or used within 5 s
  */
 export async function connectAlone (url: string, timeout: number, prefix: string): Promise<Redis | Cluster> {
-  const client = openClient(url, timeout)
+  const client = openClient(url, timeout, { socketTimeout: timeout + PATIENCE })
   // A program that is about to end waits for no reconnection, and a new connection would keep it alive.
   leaveClosed(client)
   try {

@@ -3,9 +3,10 @@
  * and whether sessions can be kept there. ioredis goes on in database 0 where SELECT was refused, and says so only in an
  * event, so what a connection was told is never relied upon: what Redis answers here is.
  */
-import { Command, type Cluster, type Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import { script } from './redis-script.js'
 import { placeOf } from './redis-place.js'
+import { WatchedCommand } from './redis-silence.js'
 import { clusterNode, isReadOnly, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
 
 /** What a connection is to be good for. */
@@ -14,6 +15,8 @@ export interface Target {
   database: number
   /** What keys begin with. Nothing is stored under the keys that are used here. */
   prefix: string
+  /** Milliseconds for which the connection may leave a command without an answer; then it is cut. Default: for ever */
+  silence?: number
   /** Whether a command or right may be missing, for programs that tell so themselves. Default: false */
   lenient?: boolean
   /** The connection was in another database meanwhile. Default: false */
@@ -55,27 +58,27 @@ export function hasPassed (client: Redis, database: number): boolean {
  *   as that it is full, is told to those whom it concerns
  * @throws where the connection breaks
  */
-export async function checkConnection (client: Redis, { database, prefix, lenient = false, switched = false }: Target): Promise<Trouble | undefined> {
+export async function checkConnection (client: Redis, { database, prefix, silence = Infinity, lenient = false, switched = false }: Target): Promise<Trouble | undefined> {
   const { stream } = client
   const place = placeOf(client)
   // A new connection is in database 0 (https://redis.io/docs/latest/commands/select/); others had better be asked.
   if (database !== 0 || switched) {
-    const refused = await refusal(client, 'select', String(database))
+    const refused = await refusal(client, silence, 'select', String(database))
     if (refused !== undefined) return troubleOf(refused, place)
   }
-  const trouble = await troubleWithKeys(client, prefix, lenient) ?? (lenient ? undefined : await troubleWithScripts(client, prefix))
+  const trouble = await troubleWithKeys(client, prefix, silence, lenient) ?? (lenient ? undefined : await troubleWithScripts(client, prefix, silence))
   if (trouble === undefined) passed.set(stream, database)
   return trouble
 }
 
 /** Deletes keys that do not exist: writes that change nothing. */
-async function troubleWithKeys (client: Redis, prefix: string, lenient: boolean): Promise<Trouble | undefined> {
+async function troubleWithKeys (client: Redis, prefix: string, silence: number, lenient: boolean): Promise<Trouble | undefined> {
   const place = placeOf(client)
   const [first = '', second = ''] = OTHER_SLOTS.map((tag) => prefix + tag)
-  let answers = [await refusal(client, 'del', first, second)]
+  let answers = [await refusal(client, silence, 'del', first, second)]
   if (answers[0] !== undefined && redisCode(answers[0]) === 'CROSSSLOT') {
     // One node may have all slots of a Cluster, and then serves everything.
-    answers = await Promise.all(Array.from({ length: SPREAD }, (_, i) => refusal(client, 'del', `${prefix}{${i}}`)))
+    answers = await Promise.all(Array.from({ length: SPREAD }, (_, i) => refusal(client, silence, 'del', `${prefix}{${i}}`)))
   }
   for (const answer of answers) {
     if (answer === undefined) continue
@@ -88,12 +91,13 @@ async function troubleWithKeys (client: Redis, prefix: string, lenient: boolean)
 /**
  * Whether scripts can be run; also for a Cluster, where one node stands for all.
  *
+ * @param silence see `Target`
  * @throws where the connection breaks
  */
-export async function troubleWithScripts (client: Redis | Cluster, prefix: string): Promise<Trouble | undefined> {
+export async function troubleWithScripts (client: Redis | Cluster, prefix: string, silence = Infinity): Promise<Trouble | undefined> {
   const answers = await Promise.all([
-    refusal(client, 'evalsha', PROBE.sha, '1', prefix),
-    refusal(client, 'eval', PROBE.text, '1', prefix)
+    refusal(client, silence, 'evalsha', PROBE.sha, '1', prefix),
+    refusal(client, silence, 'eval', PROBE.text, '1', prefix)
   ])
   const answer = answers.find((answer) => answer !== undefined && isOutOfReach(answer))
   return answer === undefined ? undefined : troubleOf(answer, placeOf(client))
@@ -104,8 +108,8 @@ function isOutOfReach (answer: Error): boolean {
   return redisCode(answer) === 'NOPERM' || /^ERR unknown command/i.test(answer.message)
 }
 
-async function refusal (client: Redis | Cluster, name: string, ...args: string[]): Promise<Error | undefined> {
-  const command = new Command(name, args)
+async function refusal (client: Redis | Cluster, silence: number, name: string, ...args: string[]): Promise<Error | undefined> {
+  const command = new WatchedCommand(name, args, silence)
   client.sendCommand(command)
   try {
     await command.promise

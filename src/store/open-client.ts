@@ -4,10 +4,14 @@
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { OptionError } from '../errors.js'
 import { readAddress } from './redis-address.js'
+import { cutWhereSilent } from './redis-silence.js'
 import { isReadOnly } from './redis-trouble.js'
 
-/** Closing may take this long, milliseconds; then the socket is cut. */
+/** How much longer than the timeout a connection may be silent that owes an answer, milliseconds; then it is cut. */
+export const PATIENCE = 150
+/** Closing may take this long, milliseconds; then the socket is cut. One that is silent is cut earlier. */
 const CLOSE_LIMIT = 1000
+const CLOSE_SILENCE = 400
 /** How often a Cluster is asked which node has which slots, milliseconds: often enough to follow a failover soon. */
 const SLOTS_REFRESH_INTERVAL = 1000
 /** A connection that was given up is tried again after this, milliseconds. */
@@ -17,16 +21,18 @@ const RETRY_DELAY = 100
 const dismissed = new WeakSet<Redis | Cluster>()
 
 /**
- * Opens a connection, which is not waited for.
+ * Opens a connection, which is not waited for. Whoever uses it has to cut it where it is silent: see `redis-silence.ts`.
  *
  * @param given one of the URLs that the option `redis` takes, other than `memory:`, or ioredis options; these win over what
  *   sessions need
  * @param timeout milliseconds that one command may take
+ * @param more what is to be different from what sessions need
  * @throws OptionError (`SESSION_OPTION_INVALID`) where they make no sense
  */
-export function openClient (given: string | RedisOptions, timeout: number): Redis | Cluster {
-  if (typeof given === 'string') return openAddress(given, timeout)
-  const options = { ...safeOptions(timeout), ...(given.sentinels != null && sentinelOptions(timeout)), ...given }
+export function openClient (given: string | RedisOptions, timeout: number, more: RedisOptions = {}): Redis | Cluster {
+  const safe = { ...safeOptions(), ...more }
+  if (typeof given === 'string') return openAddress(given, timeout, safe)
+  const options = { ...safe, ...(given.sentinels != null && sentinelOptions(timeout)), ...given }
   try {
     return listened(new Redis(options))
   } catch (error) {
@@ -35,14 +41,14 @@ export function openClient (given: string | RedisOptions, timeout: number): Redi
   }
 }
 
-function openAddress (url: string, timeout: number): Redis | Cluster {
+function openAddress (url: string, timeout: number, safe: RedisOptions): Redis | Cluster {
   const { kind, nodes, options } = readAddress(url)
-  const node: RedisOptions = { ...safeOptions(timeout), ...options }
+  const node: RedisOptions = { ...safe, ...options }
   switch (kind) {
     case 'single':
       return listened(new Redis({ ...node, ...nodes[0] }))
     case 'cluster':
-      return refreshed(listened(new Cluster(nodes, clusterOptions(node))))
+      return refreshed(listened(new Cluster(nodes, clusterOptions(node, timeout))))
     case 'sentinel':
       return listened(new Redis({
         ...node,
@@ -81,12 +87,15 @@ export function dismiss (client: Redis | Cluster): void {
 export async function closeClient (client: Redis | Cluster, quit: () => Promise<unknown>): Promise<'OK'> {
   leaveClosed(client)
   const timer = setTimeout(() => { client.disconnect() }, CLOSE_LIMIT)
+  let isWaiting = true
+  for (const { stream } of 'nodes' in client ? client.nodes() : [client]) cutWhereSilent(stream, CLOSE_SILENCE, () => isWaiting)
   try {
     if (client.status === 'ready') await quit()
   } catch {
     // Redis went away meanwhile.
   } finally {
     clearTimeout(timer)
+    isWaiting = false
     // Also after a good quit: a Sentinel client's failover detector has connections of its own, which quit() forgets.
     client.disconnect()
   }
@@ -107,10 +116,11 @@ export async function connectNodes (cluster: Cluster): Promise<void> {
 }
 
 /**
- * What sessions need of ioredis: failing at once instead of queueing, never sending a command twice, and noticing a dead
- * connection. Its defaults would hold a request for over a minute, and replay increments.
+ * What sessions need of ioredis: failing at once instead of queueing, and never sending a command twice. Its defaults would
+ * hold a request for over a minute, and replay increments. `socketTimeout` is not among it: that timer would also cut a
+ * connection whose answers this process was only too busy to read.
  */
-function safeOptions (timeout: number): RedisOptions {
+function safeOptions (): RedisOptions {
   return {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -118,7 +128,6 @@ function safeOptions (timeout: number): RedisOptions {
     connectTimeout: 2000,
     // How long a closed connection may linger; its timer keeps a process from ending.
     disconnectTimeout: 500,
-    socketTimeout: timeout + 150,
     // By itself it waits for as long as Redis expects to take, at least for a second.
     maxLoadingRetryTime: 250,
     // A user who may do what sessions need and nothing else may not say CLIENT SETINFO: each would be a line in ACL LOG.
@@ -134,13 +143,14 @@ function sentinelOptions (timeout: number): RedisOptions {
   return { failoverDetector: true, sentinelCommandTimeout: 2 * timeout }
 }
 
-function clusterOptions (node: RedisOptions): ClusterOptions {
+function clusterOptions (node: RedisOptions, timeout: number): ClusterOptions {
   const { enableOfflineQueue, retryStrategy, reconnectOnError, ...redisOptions } = node
   return {
     enableOfflineQueue: false,
     // More than 0, and a command whose connection broke is sent again: increments would count twice.
     retryDelayOnFailover: 0,
     slotsRefreshInterval: 0, // see `refreshed`
+    slotsRefreshTimeout: Math.min(timeout + PATIENCE, 1000),
     scaleReads: 'master',
     clusterRetryStrategy: retryStrategy as (times: number) => number,
     redisOptions

@@ -27,6 +27,7 @@ export type Report = (available: boolean, reason: string, advice?: string) => vo
 export class RedisHealth {
   readonly #client: Redis | Cluster
   readonly #prefix: string
+  readonly #silence: number
   readonly #database: number
   readonly #report: Report
   #available: boolean | undefined
@@ -43,12 +44,14 @@ export class RedisHealth {
 
   /**
    * @param client listens to its events until `close`, its errors among them
-   * @param prefix of the keys by which it is found out whether Redis can be written to; nothing is ever stored there
-   * @param report called once per change
+   * @param options.prefix of the keys by which it is found out whether Redis can be written to; nothing is ever stored there
+   * @param options.silence milliseconds for which a connection may leave its check without an answer; then it is cut
+   * @param options.report called once per change
    */
-  constructor (client: Redis | Cluster, prefix: string, report: Report) {
+  constructor (client: Redis | Cluster, { prefix, silence, report }: { prefix: string, silence: number, report: Report }) {
     this.#client = client
     this.#prefix = prefix
+    this.#silence = silence
     this.#report = report
     this.#database = client.isCluster ? 0 : databaseOf(client as Redis)
     client.on('error', this.#onError)
@@ -166,7 +169,7 @@ export class RedisHealth {
     this.#checking = true
     const { stream } = client
     const switched = this.#usable !== stream && this.#trouble?.reason === 'SELECT'
-    checkConnection(client, { database: this.#database, prefix: this.#prefix, switched }).then((trouble) => {
+    checkConnection(client, { database: this.#database, prefix: this.#prefix, silence: this.#silence, switched }).then((trouble) => {
       this.#checking = false
       if (client.stream !== stream) this.#check()
       else if (trouble !== undefined) this.#refuse(trouble)

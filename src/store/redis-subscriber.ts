@@ -6,6 +6,7 @@
  * another one is opened; what was told meanwhile is lost, so the listener is told that it has to look.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { patiently } from './attention.js'
 import { isId } from './record.js'
 import type { EndListener, EndReason, Subscription } from './store.js'
 
@@ -68,11 +69,8 @@ export function subscribeToEnds (client: Redis | Cluster, channel: string, liste
   /** A server that is frozen, or gone without a word, looks like one that has nothing to tell. */
   function watch (current: Redis): void {
     timer = setTimeout(() => {
-      let answered = false
-      const limit = setTimeout(() => { if (!answered) current.disconnect() }, PING_LIMIT).unref()
-      current.ping().then(() => {
-        answered = true
-        clearTimeout(limit)
+      const callOff = patiently(PING_LIMIT, () => { current.disconnect() })
+      current.ping().finally(callOff).then(() => {
         if (!closed && current === connection) watch(current)
       }, () => { current.disconnect() })
     }, PING_INTERVAL).unref()

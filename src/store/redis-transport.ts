@@ -3,9 +3,13 @@
  */
 import { Command, type Cluster, type Redis } from 'ioredis'
 import { RecordError, StoreUnavailableError } from '../errors.js'
+import { Attention } from './attention.js'
+import type { RedisClock } from './redis-clock.js'
+import { Connections } from './redis-connections.js'
 import { RedisHealth, type Report } from './redis-health.js'
 import { NOT_A_RECORD } from './redis-scripts.js'
 import type { Script } from './redis-script.js'
+import { cutWhereOpeningFails } from './redis-silence.js'
 import { redisCode } from './redis-trouble.js'
 import type { StoreStatus } from './store.js'
 
@@ -29,50 +33,121 @@ const MAX_UNDER_WAY = 10_000
 /** Replies after which a Cluster client sends a command to another node. The node that gave one did nothing. */
 const REDIRECTION = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /
 
+/** The clock of the Redis that a call is written to, or that answered it. */
+export interface RedisTime {
+  /** Whether any answer over this connection told the time. */
+  readonly known: boolean
+  /** The time, about, whole milliseconds since 1970. Only where it is known. */
+  now (): number
+  /** Takes note of the time that the answer tells, milliseconds since 1970. */
+  learn (now: number): void
+  /**
+   * By when the call may happen, as an argument for its script: as long as it is waited for, and no longer than `until`, by
+   * `performance.now()`. 0 where the time is not known.
+   */
+  deadline (until: number): string
+}
+
+/** An argument that can be told only when, and to whom, a call is written. */
+export interface Stamp {
+  /** Which one of the arguments. */
+  readonly index: number
+  readonly text: (time: RedisTime) => string
+}
+
+/** What stands in a command before a script's own arguments: the script, the number of keys, the key. */
+const OWN_ARGUMENTS = 3
+
 /** A script call under way. They form a list in the order in which they were sent. */
-class Call extends Command {
-  /** When it is overdue, by `performance.now()`. */
+class Call extends Command implements RedisTime {
+  /** When it was sent, by `performance.now()`, and when it is overdue, by the attention of its transport. */
+  sent = 0
   due = 0
   next: Call | undefined
+  socket: Redis['stream'] | undefined
+  readonly #stamp: Stamp | undefined
+  readonly #connections: Connections
+  #clock: RedisClock | undefined
+  #written = 0
+  #doubt = 0
 
   /**
    * @param name `evalsha` or `eval`
    * @param script SHA-1 or text
    */
-  constructor (name: string, script: string, key: string, args: readonly string[]) {
+  constructor (connections: Connections, name: string, script: string, key: string, args: readonly string[], stamp: Stamp | undefined) {
     // Handed to the constructor, the arguments would be flattened and searched for what is no string: for a session of
     // a few fields that costs more than all the rest of sending.
     super(name)
     this.args = [script, '1', key, ...args]
+    this.#connections = connections
+    this.#stamp = stamp
+  }
+
+  /** Called by ioredis for every socket that it is written to: more than one where a Cluster redirects it. */
+  override toWritable (socket: Redis['stream']): string | Buffer {
+    this.socket = socket
+    this.#clock = this.#connections.clock(socket)
+    this.#written = performance.now()
+    if (this.#stamp !== undefined && this.args.length > 0) this.args[OWN_ARGUMENTS + this.#stamp.index] = this.#stamp.text(this)
+    return super.toWritable(socket)
+  }
+
+  get known (): boolean {
+    return this.#clock!.known
+  }
+
+  now (): number {
+    return this.#clock!.at(performance.now())
+  }
+
+  learn (now: number): void {
+    this.#clock!.learn(now, this.#written, performance.now())
+  }
+
+  deadline (until: number): string {
+    const { doubt } = this.#clock!
+    this.due += doubt - this.#doubt
+    this.#doubt = doubt
+    return String(this.#clock!.deadline(Math.min(this.sent + this.#connections.timeout, until)))
   }
 }
 
 /** Sends script calls over one ioredis client. */
 export class RedisTransport {
+  /** Milliseconds that a connection may stay silent after the timeout of a command that it did not answer; then it is cut. */
+  readonly patience: number
   readonly #client: Redis | Cluster
-  readonly #timeout: number
+  readonly #connections: Connections
+  readonly #attention = new Attention()
   /** The calls under way, oldest first, with answered ones between them: all have the same timeout, so they are overdue in this order. */
   #oldest: Call | undefined
   #newest: Call | undefined
   #underWay = 0
-  #timer: NodeJS.Timeout | undefined
-  #corked: { uncork (): void } | undefined
-  #corkedCommands = 0
-  #flushScheduled = false
+  /** Those that are not sent yet. */
+  #unsent: Call[] = []
+  #isWriteScheduled = false
+  /** Calls off what fails calls when they are overdue. */
+  #leaveExpiring: (() => void) | undefined
   readonly #health: RedisHealth
-  /** Commands that were given up and that the present connection may still answer. */
-  #owed = { count: 0 }
+  readonly #leaveOpening: () => void
 
   /**
    * @param client connected or connecting; Cluster and Sentinel clients work alike, whatever their options
    * @param options.timeout milliseconds that a call may take before it counts as failed
+   * @param options.patience milliseconds that a connection may stay silent beyond that; then it is cut, and its client
+   *   connects again
    * @param options.probeKey a key under which nothing is ever stored, see `RedisHealth`
    * @param options.report hears when Redis goes away and comes back
    */
-  constructor (client: Redis | Cluster, { timeout, probeKey, report }: { timeout: number, probeKey: string, report: Report }) {
+  constructor (client: Redis | Cluster, { timeout, patience, probeKey, report }: { timeout: number, patience: number, probeKey: string, report: Report }) {
     this.#client = client
-    this.#timeout = timeout
-    this.#health = new RedisHealth(client, probeKey, report)
+    // One that never connects again would be closed for good.
+    this.patience = 'nodes' in client || typeof client.options.retryStrategy === 'function' ? patience : Infinity
+    const silence = timeout + this.patience
+    this.#connections = new Connections({ timeout, patience: this.patience })
+    this.#health = new RedisHealth(client, { prefix: probeKey, silence, report })
+    this.#leaveOpening = cutWhereOpeningFails(client, silence)
     client.on('close', this.#onClose)
   }
 
@@ -84,6 +159,12 @@ export class RedisTransport {
   /** Leaves the client alone from now on; it is not closed. */
   close (): void {
     this.#health.close()
+    this.#connections.close()
+    if (this.#oldest === undefined) {
+      this.#leaveExpiring?.()
+      this.#leaveExpiring = undefined
+    }
+    this.#leaveOpening()
     this.#client.off('close', this.#onClose)
   }
 
@@ -91,26 +172,28 @@ export class RedisTransport {
    * Runs a script on one key. The key goes out as it is: a `keyPrefix` of the client is not added.
    *
    * @param read makes the result of the reply
+   * @param stamp an argument that is told only when the call is written
    * @throws StoreUnavailableError where Redis is away, too slow, or refuses (full, read-only, loading, …)
    * @throws RecordError where the key holds something else than a session record
    */
-  run<T> (script: Script, key: string, args: readonly string[], read: (reply: Reply) => T): Promise<T> {
-    const call = new Call('evalsha', script.sha, key, args)
+  run<T> (script: Script, key: string, args: readonly string[], read: (reply: Reply, time: RedisTime) => T, stamp?: Stamp): Promise<T> {
+    const call = new Call(this.#connections, 'evalsha', script.sha, key, args, stamp)
     return this.#send(call).then((reply) => {
       this.#settled()
       this.#health.noteAnswer()
-      return read(reply)
+      return read(reply, call)
     }, (error) => {
       this.#settled()
       if (!isRedisError(error, 'NOSCRIPT')) throw this.#failure(error)
-      return this.#teach(script, key, args).then(read)
+      // Only its full text can teach a script to a Redis that restarted, or failed over.
+      const lesson = new Call(this.#connections, 'eval', script.text, key, args, stamp)
+      return this.#teach(lesson).then((reply) => read(reply, lesson))
     })
   }
 
-  /** Runs a script by its full text: only that can teach a Redis that restarted, or failed over, the script. */
-  async #teach (script: Script, key: string, args: readonly string[]): Promise<Reply> {
+  async #teach (call: Call): Promise<Reply> {
     try {
-      const reply = await this.#send(new Call('eval', script.text, key, args))
+      const reply = await this.#send(call)
       this.#health.noteAnswer()
       return reply
     } catch (error) {
@@ -132,23 +215,62 @@ export class RedisTransport {
     // Asking the client to queue would turn 'away' into 'slow', and deliver the command long after its sender gave up.
     const obstacle = this.#health.obstacle()
     if (obstacle !== undefined) return obstacle
+    const { owed } = this.#connections
     // One connection answers in the order of asking, so nothing gets an answer before what waits already too long.
-    if (this.#owed.count > 0 && !this.#client.isCluster) return 'Redis is behind with its answers'
-    if (this.#underWay + this.#owed.count >= MAX_UNDER_WAY) return 'too many commands are under way'
+    if (owed > 0 && !this.#client.isCluster) return 'Redis is behind with its answers'
+    if (this.#underWay + owed >= MAX_UNDER_WAY) return 'too many commands are under way'
     return undefined
   }
 
+  /**
+   * Takes a call for the next socket write: at the end of this event-loop turn, or as soon as there are enough. What
+   * depends on the time is told only then.
+   */
   #send (call: Call): Promise<Reply> {
     const obstacle = this.#obstacle()
     this.#underWay++
     if (obstacle !== undefined) return Promise.reject(new StoreUnavailableError(obstacle))
-    call.due = performance.now() + this.#timeout
+    const enough = Math.min(Math.max(this.#underWay / 2, MIN_COMMANDS_PER_WRITE), MAX_COMMANDS_PER_WRITE)
+    if (this.#unsent.length >= enough) this.#write()
+    this.#unsent.push(call)
+    if (!this.#isWriteScheduled) {
+      this.#isWriteScheduled = true
+      setImmediate(this.#writeRest)
+    }
+    return call.promise
+  }
+
+  readonly #writeRest = (): void => {
+    this.#isWriteScheduled = false
+    this.#write()
+  }
+
+  /** Writes the calls that wait for it. */
+  #write (): void {
+    const calls = this.#unsent
+    this.#unsent = []
+    const now = performance.now()
+    const due = this.#attention.now() + this.#connections.timeout
+    // Since a call was made, the connection may have broken, or somebody may have told it to go to another database.
+    const obstacle = this.#health.obstacle()
+    // The sockets of a Cluster's nodes are its own business.
+    const stream = 'stream' in this.#client ? this.#client.stream : undefined
+    stream?.cork()
+    for (const call of calls) {
+      call.sent = now
+      call.due = due
+      if (obstacle === undefined) this.#hand(call)
+      else call.reject(new StoreUnavailableError(obstacle))
+    }
+    stream?.uncork()
+  }
+
+  /** Hands a call to the client. */
+  #hand (call: Call): void {
     if (this.#newest === undefined) this.#oldest = call
     else this.#newest.next = call
     this.#newest = call
-    // Unreferenced: a command under way keeps its socket, and so the process, alive by itself.
-    this.#timer ??= setTimeout(this.#expire, this.#timeout).unref()
-    this.#cork()
+    this.#expireAt(call.due)
     const { reject } = call
     this.#client.sendCommand(call)
     if (this.#client.isCluster) {
@@ -156,7 +278,6 @@ export class RedisTransport {
       const redirect = call.reject
       call.reject = (error) => { (REDIRECTION.test(error.message) ? redirect : reject)(error) }
     }
-    return call.promise
   }
 
   /** A call has its answer, or failed. */
@@ -166,21 +287,20 @@ export class RedisTransport {
     if (this.#oldest === undefined) this.#newest = undefined
   }
 
-  /**
-   * One timer for all calls, because a timer per call shows in profiles. Where this process was too busy to read the
-   * answers that are there already, they are read before anything is given up.
-   */
-  readonly #expire = (): void => {
-    setImmediate(() => {
-      this.#timer = undefined
-      this.#giveUpUntil(performance.now(), `no answer within ${this.#timeout} ms`)
-    })
+  /** One timer for all calls, because a timer per call shows in profiles. */
+  #expireAt (due: number): void {
+    this.#leaveExpiring ??= this.#attention.at(due, this.#expire)
+  }
+
+  readonly #expire = (then: number): void => {
+    this.#leaveExpiring = undefined
+    this.#giveUpUntil(then, `no answer within ${this.#connections.timeout} ms`)
   }
 
   /** What the connection did not answer it never will. A client with options of its own may go on trying. */
   readonly #onClose = (): void => {
     this.#giveUpUntil(Infinity, 'the connection failed')
-    this.#owed = { count: 0 }
+    this.#connections.forget()
   }
 
   /** Fails the calls that are due by then. */
@@ -188,7 +308,7 @@ export class RedisTransport {
     for (let call = this.#oldest; call !== undefined; call = this.#oldest) {
       if (!call.isSettled) {
         if (call.due > then) {
-          this.#timer ??= setTimeout(this.#expire, Math.ceil(call.due - then)).unref()
+          this.#expireAt(call.due)
           return
         }
         this.#giveUp(call, why)
@@ -207,37 +327,7 @@ export class RedisTransport {
     call.reject(error)
     call.name = 'ping'
     call.args = []
-    const owed = this.#owed
-    owed.count++
-    call.resolve = call.reject = () => { owed.count-- }
-  }
-
-  /** Gathers the commands of this event-loop turn, up to the limit, into one socket write. */
-  #cork (): void {
-    const enough = Math.min(Math.max(this.#underWay / 2, MIN_COMMANDS_PER_WRITE), MAX_COMMANDS_PER_WRITE)
-    if (this.#corkedCommands >= enough) this.#uncork()
-    if (this.#corked === undefined) {
-      if (!('stream' in this.#client)) return // a Cluster: its nodes' sockets are its own business
-      this.#corked = this.#client.stream
-      this.#client.stream.cork()
-    }
-    this.#corkedCommands++
-    if (!this.#flushScheduled) {
-      this.#flushScheduled = true
-      setImmediate(this.#flush)
-    }
-  }
-
-  readonly #flush = (): void => {
-    this.#flushScheduled = false
-    this.#uncork()
-  }
-
-  #uncork (): void {
-    const stream = this.#corked
-    this.#corked = undefined
-    this.#corkedCommands = 0
-    stream?.uncork()
+    call.resolve = call.reject = this.#connections.owe(call.socket)
   }
 }
 

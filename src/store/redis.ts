@@ -16,7 +16,7 @@ import type { Script } from './redis-script.js'
 import type { Report } from './redis-health.js'
 import { scanIds } from './redis-scan.js'
 import { subscribeToEnds } from './redis-subscriber.js'
-import { RedisTransport, type Reply } from './redis-transport.js'
+import { RedisTransport, type RedisTime, type Reply, type Stamp } from './redis-transport.js'
 import { StoreUnavailableError } from '../errors.js'
 import {
   announceScript, createForUserScript, describeScript, endScript, entriesScript, leaveScript
@@ -26,8 +26,23 @@ import type {
   Refusal, Rules, Seen, Settings, Store, StoreStatus, Subscription, UserList, Write, Written
 } from './store.js'
 
-/** The deadline while the clock of Redis is not known yet: before the first answer there is nothing to be late for. */
-const NO_DEADLINE = String(Number.MAX_SAFE_INTEGER)
+/**
+ * How much longer after it was called than its timeout a write may happen, milliseconds: this process may be too busy to send
+ * it. `UserIndex` relies on that, and on what a clock that is not known well may add (`RedisClock`).
+ */
+const MAX_DELAY = 5000
+/** How often a write is sent to a Redis whose clock says that it comes too late. */
+const ATTEMPTS = 3
+/**
+ * Milliseconds that a connection may be silent while it owes an answer. Where the connection is cut, ioredis by default sends
+ * everybody's unanswered commands again, and others may work on it; so not before Redis itself takes a script for stuck
+ * (`busy-reply-threshold`).
+ */
+const PATIENCE = 5000
+
+/** The flags of a load. The clock is asked for where it is not known. */
+const WITH_TOUCH: Stamp = { index: 1, text: ({ known }) => known ? 't' : 'tc' }
+const WITHOUT_TOUCH: Stamp = { index: 1, text: ({ known }) => known ? '' : 'c' }
 
 export class RedisStore implements Store {
   readonly #client: Redis | Cluster
@@ -35,21 +50,23 @@ export class RedisStore implements Store {
   readonly #prefix: string
   readonly #timeout: number
   readonly #scripts = new WeakMap<Rules, RuledScripts>()
-  /** Redis' clock minus this process' monotonic one, as the last answer showed it. */
-  #clockOffset: number | undefined
 
   /**
    * @param client an ioredis client or Cluster, connected or connecting; the store never closes it
    * @param options.prefix what stands before the id in a key. Default `session:`
    * @param options.timeout milliseconds that one operation may take. Default 250
+   * @param options.patience milliseconds after which a connection is cut that owes an answer, and over which nothing at all
+   *   came meanwhile, so that the client connects again; they begin when the timeout is over. Default 5000
    * @param options.report called with `false` and a reason when Redis goes away (or, not connected yet, cannot be reached),
    *   and with `true` when it is back
    */
-  constructor (client: Redis | Cluster, options: { prefix?: string | undefined, timeout?: number | undefined, report?: Report | undefined } = {}) {
+  constructor (client: Redis | Cluster, options: { prefix?: string | undefined, timeout?: number | undefined, patience?: number | undefined, report?: Report | undefined } = {}) {
     this.#client = client
     this.#prefix = options.prefix ?? 'session:'
     this.#timeout = options.timeout ?? 250
-    this.#transport = new RedisTransport(client, { timeout: this.#timeout, probeKey: this.#prefix, report: options.report ?? (() => {}) })
+    this.#transport = new RedisTransport(client, {
+      timeout: this.#timeout, patience: options.patience ?? PATIENCE, probeKey: this.#prefix, report: options.report ?? (() => {})
+    })
   }
 
   /** The keys that are this store's. */
@@ -63,16 +80,7 @@ export class RedisStore implements Store {
   }
 
   load (id: string, digest: string, touch: boolean, rules: Rules): Promise<LoadedRecord | undefined> {
-    const flags = (touch ? 't' : '') + (this.#clockOffset === undefined ? 'c' : '')
-    return this.#run(this.#scriptsOf(rules).load, id, [digest, flags], this.#readLoaded)
-  }
-
-  readonly #readLoaded = (reply: Reply): LoadedRecord | undefined => {
-    if (reply === null) return undefined
-    const loaded = readRecord(reply as Buffer)
-    if (loaded.now === 0) loaded.now = Math.floor(performance.now() + this.#clockOffset!)
-    else this.#learnClock(loaded.now)
-    return loaded
+    return this.#run(this.#scriptsOf(rules).load, id, [digest, ''], readLoaded, touch ? WITH_TOUCH : WITHOUT_TOUCH)
   }
 
   create (id: string, digest: string, write: Write, rules: Rules): Promise<Written | undefined> {
@@ -108,8 +116,9 @@ export class RedisStore implements Store {
     if (problem !== undefined) return Promise.reject(problem)
     const usual = usualSave(lineage, write)
     if (usual === undefined) return this.#operate(id, lineage, write, rules)
-    return this.#fenced(this.#scriptsOf(rules).save, id, usual, readAnswer).then((answer) => {
-      if (answer?.[0] !== 'ok') return this.#operate(id, lineage, write, rules)
+    const until = this.#latest()
+    return this.#fenced(this.#scriptsOf(rules).save, id, usual, readAnswer, until).then((answer) => {
+      if (answer?.[0] !== 'ok') return this.#operate(id, lineage, write, rules, until)
       return this.#written(answer, write.operations.map(() => true))
     })
   }
@@ -123,7 +132,7 @@ export class RedisStore implements Store {
   }
 
   look (id: string, lineage: string): Promise<Seen | undefined> {
-    return this.#run(lookScript, id, [lineage], this.#readLoaded)
+    return this.#run(lookScript, id, [lineage], readLoaded)
   }
 
   stands (id: string, digest: string): Promise<boolean> {
@@ -159,9 +168,9 @@ export class RedisStore implements Store {
       id, ticket ?? randomBytes(8).toString('base64url'), ticket === undefined ? '' : '1', String(Math.ceil(lasts)), String(Math.ceil(keep)),
       since === undefined ? '' : String(since), String(limit?.max ?? 0), limit?.then ?? '', replaces.join(' ')
     ]
-    return this.#run(announceScript, record.USER_KEY + user, args, (reply) => {
+    return this.#run(announceScript, record.USER_KEY + user, args, (reply, time) => {
       const [outcome, made, now, ...members] = (reply as Buffer[]).map(String) as [Announced['outcome'], string, string, ...string[]]
-      this.#learnClock(Number(now))
+      time.learn(Number(now))
       return { outcome, ticket: made, now: Number(now), entries: readEntries(members) }
     })
   }
@@ -186,7 +195,7 @@ export class RedisStore implements Store {
   }
 
   scan (): AsyncIterable<string[]> {
-    return scanIds(this.#client, this.#prefix, this.#timeout)
+    return scanIds(this.#client, this.#prefix, { timeout: this.#timeout, patience: this.#transport.patience })
   }
 
   subscribe (listener: EndListener): Subscription {
@@ -212,11 +221,11 @@ export class RedisStore implements Store {
   }
 
   /** Any write, by the script that knows every operation. */
-  async #operate (id: string, lineage: string, write: Write, rules: Rules): Promise<Written | undefined> {
+  async #operate (id: string, lineage: string, write: Write, rules: Rules, until = this.#latest()): Promise<Written | undefined> {
     const args = ['', lineage, (write.mode === 'together' ? 't' : 'a') + write.touch.charAt(0), settingsArgument(write.settings)]
     for (const operation of write.operations) pushOperation(args, operation)
     pushUser(args, write)
-    const answer = await this.#fenced(this.#scriptsOf(rules).operate, id, args, readAnswers)
+    const answer = await this.#fenced(this.#scriptsOf(rules).operate, id, args, readAnswers, until)
     if (answer === null) return undefined
     const [status, , , first, ...rest] = answer
     if (status === 'ok') {
@@ -233,28 +242,38 @@ export class RedisStore implements Store {
     return { ...this.#written(answer, []), refusal }
   }
 
+  /** When a write that is called now must not happen any more, by `performance.now()`. */
+  #latest (): number {
+    return performance.now() + this.#timeout + MAX_DELAY
+  }
+
   /**
-   * Runs a script whose first argument is the deadline. Where Redis' clock turns out to be ahead of what it was, after a
-   * failover for instance, nothing happened and the time is known: it runs once more.
+   * Runs a script whose first argument is its deadline: until when, by Redis' clock, a write may still happen. A frozen server or
+   * a stuck connection may deliver a command long after its sender was told that it failed, and after later writes; the
+   * script drops it then. Where it says so to a sender who still waits, nothing happened: this process was too busy to send
+   * it in time, or did not know the clock of that Redis (yet, or after a failover). Then it is sent again.
    */
-  #fenced<T extends Answer | null> (script: Script, id: string, args: string[], read: (reply: Reply) => T, again = true): Promise<T> {
-    args[0] = this.#deadline()
-    return this.#run(script, id, args, read).then((answer) => {
+  #fenced<T extends Answer | null> (script: Script, id: string, args: string[], read: (reply: Reply) => T, until = this.#latest(), attempts = ATTEMPTS): Promise<T> {
+    const deadline: Stamp = { index: 0, text: (time) => time.deadline(until) }
+    return this.#run(script, id, args, (reply, time) => {
+      const answer = read(reply)
+      const now = Number(answer?.[1])
+      if (now > 0) time.learn(now)
+      return answer
+    }, deadline).then((answer) => {
       if (answer?.[0] !== 'late') return answer
-      if (!again) throw new StoreUnavailableError('the clock of Redis is not steady')
-      this.#learnClock(Number(answer[1]))
-      return this.#fenced(script, id, args, read, false)
+      if (performance.now() > until) throw new StoreUnavailableError('this process was too busy to write in time')
+      if (attempts === 1) throw new StoreUnavailableError('the clock of Redis is not steady')
+      return this.#fenced(script, id, args, read, until, attempts - 1)
     })
   }
 
   #written ([, now, ttl]: Answer, results: OperationResult[]): Written {
-    const written = { now: Number(now), ttl: Number(ttl), results }
-    this.#learnClock(written.now)
-    return written
+    return { now: Number(now), ttl: Number(ttl), results }
   }
 
-  #run<T> (script: Script, id: string, args: readonly string[], read: (reply: Reply) => T): Promise<T> {
-    return this.#transport.run(script, this.#prefix + id, args, read)
+  #run<T> (script: Script, id: string, args: readonly string[], read: (reply: Reply, time: RedisTime) => T, stamp?: Stamp): Promise<T> {
+    return this.#transport.run(script, this.#prefix + id, args, read, stamp)
   }
 
   #scriptsOf (rules: Rules): RuledScripts {
@@ -265,19 +284,15 @@ export class RedisStore implements Store {
     }
     return scripts
   }
+}
 
-  #learnClock (now: number): void {
-    this.#clockOffset = now - performance.now()
-  }
-
-  /**
-   * Until when, by Redis' clock, a write may still happen. A frozen server or a stuck connection may deliver a command
-   * long after its sender was told that it failed, and after later writes; the script drops it then.
-   */
-  #deadline (): string {
-    if (this.#clockOffset === undefined) return NO_DEADLINE
-    return String(Math.ceil(performance.now() + this.#clockOffset + this.#timeout))
-  }
+/** What a load answers. It tells the time only where it was asked to. */
+function readLoaded (reply: Reply, time: RedisTime): LoadedRecord | undefined {
+  if (reply === null) return undefined
+  const loaded = readRecord(reply as Buffer)
+  if (loaded.now === 0) loaded.now = time.now()
+  else time.learn(loaded.now)
+  return loaded
 }
 
 /** What a writing script answers: how it went, Redis' clock, milliseconds left, and what else there is to say. */

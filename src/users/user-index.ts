@@ -41,8 +41,10 @@ import type { Derived, UserField } from './user-field.js'
 
 /** A write is sent within this after its announcement, or not at all; milliseconds. */
 const FENCE = 10_000
-/** An entry that is older, and that no record carries, never will be carried; milliseconds, beside twice the store's timeout. */
-const STALE = 20_000
+/** A write happens within this after it was sent, or not at all; milliseconds, beside the store's timeout. See `RedisStore`. */
+const DELAY = 7000
+/** An entry that is older, and that no record carries, never will be carried; milliseconds, beside the store's timeout. */
+const STALE = FENCE + DELAY + 10_000
 /** An entry lasts longer than its record by this, milliseconds: the write may come later than the announcement. */
 const MARGIN = 30_000
 /** How often a write is tried that others keep overtaking, and how many rounds ending all takes at most. */
@@ -278,7 +280,7 @@ export class UserIndex {
     let known: number | undefined | null = null
     for (let round = 0; round < ROUNDS; round++) {
       const { now, since, entries } = await this.#store.entries(user, { except, keep: this.#rules.lifetime })
-      const inDoubt = since === undefined || now - since <= this.#rules.touchInterval + FENCE + this.#options.timeout
+      const inDoubt = since === undefined || now - since <= this.#rules.touchInterval + FENCE + DELAY + this.#options.timeout
       if (inDoubt && since !== known) {
         for (const id of await this.#search(user, except)) ended.add(id)
         known = since
@@ -382,7 +384,7 @@ export class UserIndex {
       some.forEach((entry, i) => {
         const description = descriptions[i]
         if (description?.bound?.user === user && description.bound.ticket === entry.ticket) alive.push(description)
-        else if (now - entry.since > STALE + 2 * this.#options.timeout) dead.push(entry)
+        else if (now - entry.since > STALE + this.#options.timeout) dead.push(entry)
       })
     }
     await this.#leave(user, dead)

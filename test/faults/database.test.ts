@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
 import { allUnavailable, routes, sessions } from './kit.js'
+import { delta, newOwner, RULES, set } from '../contract/kit.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { startRedis, type RedisProcess, type StartOptions } from '../support/redis-process.js'
 import { startSentinelGroup } from '../support/redis-sentinel.js'
@@ -237,6 +238,26 @@ test('the application switches its client to another database and back', async (
     t.equal(told(lines).length, 2, JSON.stringify(told(lines)))
     await app.close()
   }
+})
+
+test('switched between a call and its socket write: it is not sent', async (t) => {
+  const redis = await start(t)
+  const client = clientOf(t, redis)
+  await until('it is connected', 5000, () => client.status === 'ready')
+  const store = new RedisStore(client)
+  t.teardown(() => store.close())
+  await until('it is checked', 5000, () => store.status() === 'ready')
+  // From now on the clock is known, and a write happens when it is sent.
+  const [first, { id, digest }] = [newOwner(), newOwner()]
+  t.ok(await store.create(first.id, first.digest, delta([set('a', '1')]), RULES))
+  const created = store.create(id, digest, delta([set('a', '1')]), RULES)
+  const switched = client.select(0)
+  await t.rejects(created, { code: 'SESSION_STORE_UNAVAILABLE', message: /SELECT/ })
+  await switched
+  t.strictSame([await size(redis, 0), await size(redis, DATABASE)], [0, 1])
+  await client.select(DATABASE)
+  await until('it heals', 5000, () => store.status() === 'ready')
+  t.ok(await store.create(id, digest, delta([set('a', '1')]), RULES))
 })
 
 test('a client that was switched before it was passed is meant for where it is, and its warning says what to do instead', async (t) => {

@@ -2,7 +2,9 @@
 import { once } from 'node:events'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
+import { SECRET } from '../support/app.js'
 import { Browser, setCookies } from '../support/browser.js'
+import { startServer, type ServerProcess } from '../support/server-process.js'
 
 /** Milliseconds that a busy machine may add to what is promised. What would hang takes longer than that. */
 export const SLACK = 750
@@ -60,4 +62,11 @@ export async function allUnavailable (t: Test, app: FastifyInstance, browser: Br
   t.strictSame(await anonymous.json('/'), {}, 'also where it looks for one')
   unavailable(t, await anonymous.get('/set?a=lost'), 'a first write is a write')
   t.equal(anonymous.jar.size, 0)
+}
+
+/** Starts the app of `server.ts` as a process, which ends with the test. */
+export async function startApp (t: Test, redis: string, env: Record<string, string> = {}): Promise<ServerProcess> {
+  const server = await startServer(new URL('server.ts', import.meta.url), { SESSION_SECRET: SECRET, SESSION_REDIS: redis, SESSION_COOKIE_SECURE: 'false', ...env })
+  t.teardown(() => { server.signal('SIGKILL') })
+  return server
 }

@@ -1,9 +1,10 @@
 /**
- * An app as a process of its own, for tests of how processes end and of their clocks. It takes its settings from
+ * An app as a process of its own, for tests of how processes end, of their clocks, and of what they do while they compute. It takes its settings from
  * `SESSION_*` variables, says on its first line where it listens, and closes on SIGTERM.
  */
 import Fastify from 'fastify'
 import sessionPlugin from '../../src/index.js'
+import { compute } from '../support/compute.js'
 
 // A clock that is off by this many milliseconds.
 const offset = Number(process.env['CLOCK_OFFSET'] ?? 0)
@@ -32,6 +33,20 @@ app.get('/set', async ({ session, query }) => {
 app.get('/times', async ({ session }) => ({
   now: Date.now(), createdAt: session.createdAt, lastAccessedAt: session.lastAccessedAt, expiresAt: session.expiresAt
 }))
+// These keep the process busy, for `ms` milliseconds.
+const ms = ({ query }: { query: unknown }): number => Number((query as { ms: string }).ms)
+app.get('/compute', { config: { session: false } }, async (request) => { compute(ms(request)); return {} })
+app.get('/count', async (request) => {
+  const n = (request.session.get('n') as number | undefined ?? 0) + 1
+  request.session.set('n', n)
+  compute(ms(request))
+  return { n }
+})
+app.get('/live', async (request) => {
+  const incremented = request.session.live['m']!.incr()
+  compute(ms(request))
+  return { m: await incremented }
+})
 app.get('/logout', async ({ session }) => { await session.destroy(); return {} })
 app.get('/remember', async ({ session }) => { session.remember({ idleTimeout: 100, lifetime: 1000 }); return {} })
 // Answers when it is told to go on, by SIGUSR2, and changes the session right before.

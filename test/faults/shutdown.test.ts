@@ -1,21 +1,14 @@
 /** Real processes: how they end, whatever Redis does, and that their clocks do not matter. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
-import { SECRET } from '../support/app.js'
+import { startApp } from './kit.js'
 import { startCluster } from '../support/redis-cluster.js'
 import { startRedis } from '../support/redis-process.js'
-import { startServer, type ServerProcess } from '../support/server-process.js'
+import type { ServerProcess } from '../support/server-process.js'
 import { until } from '../support/until.js'
 
-const PROGRAM = new URL('server.ts', import.meta.url)
 /** Closing the connection takes at most 1 s where Redis does not answer; the rest is for busy machines. */
 const BOUND = 6000
-
-async function start (t: Test, redis: string, env: Record<string, string> = {}): Promise<ServerProcess> {
-  const server = await startServer(PROGRAM, { SESSION_SECRET: SECRET, SESSION_REDIS: redis, SESSION_COOKIE_SECURE: 'false', ...env })
-  t.teardown(() => { server.signal('SIGKILL') })
-  return server
-}
 
 /** Asks the process to end, and checks that it does, by itself and in time. */
 async function endsIn (t: Test, server: ServerProcess, what: string, meanwhile: () => Promise<void> = async () => {}): Promise<void> {
@@ -31,7 +24,7 @@ async function endsIn (t: Test, server: ServerProcess, what: string, meanwhile: 
 test('SIGTERM with requests and a stream under way: they finish, are stored, and the process ends', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
-  const server = await start(t, redis.url)
+  const server = await startApp(t, redis.url)
   const { cookies } = await server.get('/set?user=andrew')
   const cookie = cookies[0]!.split(';')[0]!
   const slow = server.get('/slow', cookie)
@@ -53,8 +46,8 @@ test('SIGTERM while Redis is gone, frozen, or was never there: the process ends 
   const frozen = await startRedis()
   t.teardown(async () => { await Promise.all([redis, frozen].map((redis) => redis.stop())) })
   const [gone, stuck, never] = await Promise.all([
-    start(t, redis.url), start(t, frozen.url),
-    start(t, 'redis+sentinel://127.0.0.1:1/mymaster', { SESSION_STARTUP: 'lazy' })
+    startApp(t, redis.url), startApp(t, frozen.url),
+    startApp(t, 'redis+sentinel://127.0.0.1:1/mymaster', { SESSION_STARTUP: 'lazy' })
   ])
   const { cookies } = await stuck.get('/set?user=andrew')
   const cookie = cookies[0]!.split(';')[0]!
@@ -80,7 +73,7 @@ test('SIGTERM while Redis is gone, frozen, or was never there: the process ends 
 test('SIGTERM while no node of the Cluster answers: the process ends all the same', async (t) => {
   const cluster = await startCluster()
   t.teardown(() => cluster.stop())
-  const server = await start(t, cluster.url)
+  const server = await startApp(t, cluster.url)
   const { cookies } = await server.get('/set?user=andrew')
   const events = server.get('/events', cookies[0]!.split(';')[0]!)
   await server.says('events')
@@ -96,7 +89,7 @@ test('processes whose clocks are an hour off, this way and that, treat a session
   const HOUR = 3_600_000
   const OFFSETS = [-HOUR, HOUR]
   const env = { SESSION_TOUCH_INTERVAL: '0', SESSION_COOKIE_PERSISTENT: 'true', SESSION_EXPIRE: '60' }
-  const servers = await Promise.all(OFFSETS.map((offset) => start(t, redis.url, { ...env, CLOCK_OFFSET: String(offset) })))
+  const servers = await Promise.all(OFFSETS.map((offset) => startApp(t, redis.url, { ...env, CLOCK_OFFSET: String(offset) })))
   const begin = Date.now()
   for (const creator of servers) {
     let [cookie] = (await creator.get('/set?user=andrew')).cookies

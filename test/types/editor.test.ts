@@ -182,7 +182,7 @@ test('in an editor', async (t) => {
       app.sessions.list('u', { current: undefined })
       app.sessions.endAll('u', { except: undefined })
       new MemoryStore({ ${nothing(['prefix', 'maxRecords', 'now'])} })
-      new RedisStore(any, { ${nothing(['prefix', 'timeout', 'report'])} })
+      new RedisStore(any, { ${nothing(['prefix', 'timeout', 'patience', 'report'])} })
     `), [])
     t.match(editor.problems('app.register(sessionPlugin, { migrateFrom: { format: undefined, secret: "x", until: "2999-01-01" } })'), [/not assignable/], 'but not where it may not')
   })
