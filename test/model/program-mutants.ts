@@ -9,6 +9,9 @@ import type { Replacement } from './mutants.js'
 import type { Kind } from './program-kinds.js'
 import type { Program, Round, Step, Turn } from './programs.js'
 
+/* The texts are pieces of source, with their own ${…}. */
+/* eslint-disable no-template-curly-in-string */
+
 /** A way to break the plugin. */
 export interface ProgramMutant {
   readonly name: string
@@ -108,7 +111,7 @@ const order: readonly ProgramMutant[] = [
   },
   {
     name: 'a save that failed while another one waited lets that one succeed without its changes',
-    replacements: [inSession('snapshot', 'if (next.live === undefined) {\n      next.putBeneath(changes)', 'if (next.live === undefined) {\n      this.pending.putBeneath(changes)')],
+    replacements: [inSession('snapshot', 'else {\n        next.putBeneath(rest)', 'else {\n        this.pending.putBeneath(rest)')],
     shows: ['acknowledged and lost', 'stored by a failure', 'reads otherwise'],
     example: example({ yields: SLOW, faults: [{ call: 1, count: 1, when: 'before' }] }, ['set', 'a', 2], { do: ['save'], wait: 'ignored', caught: true }, ['save'], ['throw', 500])
   },
@@ -190,7 +193,7 @@ const outcomes: readonly ProgramMutant[] = [
   },
   {
     name: 'a 503 takes back the cookie of a new secret that stays in force',
-    replacements: [inSession('persistence', 'await this.steps.takeBack(async (undo) => { await this.#context.instance.takeBacks.add(undo) }, which)', '')],
+    replacements: [inSession('persistence', 'await this.steps.takeBack(this.#tryLater, which)', '')],
     shows: ['logged out']
   },
   {
@@ -224,7 +227,7 @@ const outcomes: readonly ProgramMutant[] = [
   },
   {
     name: 'the entry of a login that failed stays in the user\'s list',
-    replacements: [inSession('persistence', 'if (users !== undefined) await users.withdraw(id, copy.member.entering)', '')],
+    replacements: [inSession('persistence', 'if (users !== undefined) await users.withdraw(id, copy.member.entered)', '')],
     shows: ['cannot be tried again'],
     app: 'users'
   },
@@ -351,7 +354,7 @@ const limits: readonly ProgramMutant[] = [
   },
   {
     name: 'the session that a login ends counts towards the user\'s limit',
-    replacements: [inSession('member', 'return this.#copy.line().slice(1).find(', 'return this.#copy.line().slice(1, 1).find(')],
+    replacements: [inSession('member', 'return this.#copy.line().slice(1).filter(', 'return this.#copy.line().slice(1, 1).filter(')],
     shows: ['another status', 'fails without a reason'],
     app: 'users'
   }
@@ -378,12 +381,12 @@ const cookies: readonly ProgramMutant[] = [
   },
   {
     name: 'a destroy() after the cookie of a session was issued leaves it in the response',
-    replacements: [inSession('persistence', "if (typeof this.owed === 'object' && all.includes(this.owed.copy)) this.owed = undefined", '')],
+    replacements: [inSession('persistence', 'if (this.#token !== undefined && all.includes(this.#token.copy)) this.#token = undefined', '')],
     shows: ['cookie of no session']
   },
   {
     name: 'destroy() does not clear the cookie',
-    replacements: [inSession('persistence', "if (known && this.owed === undefined) this.owed = 'clear'", '')],
+    replacements: [inSession('persistence', 'this.#ended ||= known', '')],
     shows: ['cookie not cleared']
   },
   {
