@@ -229,7 +229,8 @@ const outcomes: readonly ProgramMutant[] = [
     name: 'the entry of a login that failed stays in the user\'s list',
     replacements: [inSession('persistence', 'if (users !== undefined) await users.withdraw(id, copy.member.entered)', '')],
     shows: ['cannot be tried again'],
-    app: 'users'
+    app: 'users',
+    example: example({ app: 'users', member: false, faults: [{ call: 1, count: 1, when: 'after' }] }, ['set', 'user', 'ann'])
   },
   {
     name: 'a save throws SESSION_STORE_UNAVAILABLE out of the blue',
@@ -255,7 +256,8 @@ const logout: readonly ProgramMutant[] = [
     name: 'the entry of a session stays in the user\'s list when the answer to its end is lost',
     replacements: [inSession('persistence', "if (await store.destroy(id)) endings.ended(id, 'destroyed')\n        if (users !== undefined) await", "const ended = await store.destroy(id)\n        if (ended) endings.ended(id, 'destroyed')\n        if (ended && users !== undefined) await")],
     shows: ['locked out by a logout'],
-    app: 'users'
+    app: 'users',
+    example: example({ app: 'users', faults: [{ call: 1, count: 1, when: 'after' }] }, { do: ['destroy'], caught: true })
   },
   {
     name: 'a logout does not end a record whose secret another request changed',
@@ -333,7 +335,7 @@ const time: readonly ProgramMutant[] = [
     shows: ['wrong settings'],
     app: 'users',
     store: 'redis',
-    example: example({ app: 'users' }, ['regenerate', ['user']], ['elevate'])
+    example: example({ app: 'users' }, ['regenerate', ['user']], ['live.set', 'b', 1], ['elevate'])
   }
 ]
 
