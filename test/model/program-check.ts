@@ -151,10 +151,13 @@ class Request {
     const said = this.#kinds.found.size
     const ending = this.#ending(run, response, { token, before, after, begun, lines })
     if (said < this.#kinds.found.size || ending === undefined) return
+    // What an earlier request left half-way may stand in the way of a login.
+    const { strays } = this.#browser
     // Of what a withheld cookie would have opened nobody knows.
     this.#browser.strays ||= ending.withheld === true || faults.length > 0 || ending.world.records.some(({ alive }) => alive === 'either')
     if (ending.withheld !== true) await this.#checkRest(ending)
-    if (response.statusCode === 503 && kind === 'users') await this.#tryAgain(after.isNew && !before.isNew)
+    const ended = after.isNew && !before.isNew
+    if (kind === 'users' && (response.statusCode === 503 || (ended && unsteady.failed > 0))) await this.#tryAgain(ended, strays, response)
   }
 
   #checkHead ({ statusCode, headers, body }: LightMyRequestResponse, lines: readonly string[], { looked }: Run): void {
@@ -260,14 +263,22 @@ class Request {
     if (left.size > 0) this.#kinds.add('left over', () => `${left.size} records`)
   }
 
-  /** Who was answered 503 comes again, and logs in. */
-  async #tryAgain (ended: boolean): Promise<void> {
+  /** Who was answered 503, or logged out of a store that failed on the way, comes again, and logs in. */
+  async #tryAgain (ended: boolean, strays: boolean, answered: LightMyRequestResponse): Promise<void> {
     const { statusCode, body } = await this.#browser.get('/login')
     const { data } = this.#browser.last = await this.#browser.look()
     if (statusCode === 200 && canonical(data) === canonical({ user: 'ann' })) return
     // The entry of a session that ended while its list could not be reached counts until it can be.
-    if (statusCode === 403) return
+    if (statusCode === 403 && (strays || !this.#unlisted(answered))) return
     this.#kinds.add(ended ? 'locked out by a logout' : 'cannot be tried again', () => `${statusCode} ${body}, then ${canonical(data)}`)
+  }
+
+  /** Whether nothing but a record could not be reached, and only once, so that what was made of it is known by now. */
+  #unlisted (answered: LightMyRequestResponse): boolean {
+    const { failures } = this.#stage.unsteady
+    if (failures.length !== 1) return false
+    // Whether a session ended is not known where that is what the response says.
+    return failures[0] === 'create' || (failures[0] === 'destroy' && jsonOf(answered.body).code !== 'SESSION_STORE_UNAVAILABLE')
   }
 }
 

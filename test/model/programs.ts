@@ -222,19 +222,26 @@ function rounds ({ app, faulty, branches }: Circumstances): fc.Arbitrary<Round> 
   }))
 }
 
-/** All programs: some calm, some over a store that fails, some with two branches, for every application. */
-export const programs: fc.Arbitrary<Program> = fc.record({
-  app: fc.oneof(
-    { weight: 12, arbitrary: fc.constant<Program['app']>('plain') },
-    { weight: 4, arbitrary: fc.constant<Program['app']>('limited') },
-    { weight: 4, arbitrary: fc.constant<Program['app']>('users') },
-    { weight: 1, arbitrary: fc.constant<Program['app']>('renewing') }
-  ),
-  faulty: fc.boolean(),
-  branches: fc.oneof({ weight: 3, arbitrary: fc.constant(1 as const) }, { weight: 1, arbitrary: fc.constant(2 as const) })
-}).map((circumstances) => ({ ...circumstances, faulty: circumstances.faulty && circumstances.app !== 'renewing' })).chain((circumstances) => fc.record({
-  app: fc.constant(circumstances.app),
-  member: fc.oneof({ weight: 2, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
-  yields: fc.array(fc.nat(2), { maxLength: 3 }),
-  rounds: fc.array(rounds(circumstances), { minLength: 1, maxLength: circumstances.app === 'renewing' ? 1 : 3 })
-}))
+const apps = fc.oneof(
+  { weight: 12, arbitrary: fc.constant<Program['app']>('plain') },
+  { weight: 4, arbitrary: fc.constant<Program['app']>('limited') },
+  { weight: 4, arbitrary: fc.constant<Program['app']>('users') },
+  { weight: 1, arbitrary: fc.constant<Program['app']>('renewing') }
+)
+
+/** Programs for some applications: some calm, some over a store that fails, some with two branches. */
+export function programsFor (app: fc.Arbitrary<Program['app']>): fc.Arbitrary<Program> {
+  return fc.record({
+    app,
+    faulty: fc.boolean(),
+    branches: fc.oneof({ weight: 3, arbitrary: fc.constant(1 as const) }, { weight: 1, arbitrary: fc.constant(2 as const) })
+  }).map((circumstances) => ({ ...circumstances, faulty: circumstances.faulty && circumstances.app !== 'renewing' })).chain((circumstances) => fc.record({
+    app: fc.constant(circumstances.app),
+    member: fc.oneof({ weight: 2, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+    yields: fc.array(fc.nat(2), { maxLength: 3 }),
+    rounds: fc.array(rounds(circumstances), { minLength: 1, maxLength: circumstances.app === 'renewing' ? 1 : 3 })
+  }))
+}
+
+/** All programs, for every application. */
+export const programs: fc.Arbitrary<Program> = programsFor(apps)

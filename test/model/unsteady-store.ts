@@ -12,8 +12,8 @@ export class UnsteadyStore {
   readonly store: Store
   /** Does the work; another one at any time. */
   inner: Store
-  /** How many calls failed since `begin`. */
-  failed = 0
+  /** The calls that failed since `begin`. */
+  failures: PropertyKey[] = []
   #yields: readonly number[] = []
   #faults: readonly Fault[] = []
   #calls = 0
@@ -27,11 +27,17 @@ export class UnsteadyStore {
     this.store = new Proxy({} as Store, { get: (_, name) => this.#get(name) })
   }
 
+  /** How many calls failed since `begin`. */
+  get failed (): number {
+    return this.failures.length
+  }
+
   /** From now on calls take so many turns of the event loop, one after the other, and those that are named fail. */
   begin (yields: readonly number[], faults: readonly Fault[]): void {
     this.#yields = yields
     this.#faults = faults
-    this.#calls = this.failed = 0
+    this.#calls = 0
+    this.failures = []
   }
 
   /** Nothing dawdles or fails any more, once what is under way has ended. */
@@ -71,7 +77,7 @@ export class UnsteadyStore {
   }
 
   #fail (name: PropertyKey, why: string): never {
-    this.failed++
+    this.failures.push(name)
     throw new this.#unavailable(`${String(name)}: ${why}`)
   }
 }
