@@ -231,8 +231,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       release(reply)
       const error = held.release()
       payload = writeHeaders(reply, cookie, session.answer(status), payload)
-      if (error === undefined) done(null, payload)
-      else done(error)
+      send(done, error, payload)
     }, (error: Error & { statusCode?: number }) => {
       // Fastify answers with the error now, and comes here again with that answer; unless this was the answer of an error
       // handler, whose status it would keep, and which is sent past all hooks.
@@ -240,7 +239,7 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       held.close()
       reply.code(error.statusCode ?? 500)
       writeHeaders(reply, cookie, session.answer(reply.statusCode))
-      done(error)
+      send(done, error)
     })
   }
 
@@ -249,6 +248,19 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     const session = (request as Decorated)[kSession] as Session | typeof SAVED | null | undefined
     if (session != null && session !== SAVED && !session.sealed) session.warnOfLostChanges()
     done()
+  }
+}
+
+/**
+ * Has Fastify go on with the response. What it cannot send, a header that HTTP does not carry for instance, it finds out
+ * now, and throws to whoever called: where that is nobody any more, it is told as what it is, a failure of this response.
+ */
+function send (done: (error?: Error | null, payload?: unknown) => void, error: Error | undefined, payload?: unknown): void {
+  try {
+    if (error === undefined) done(null, payload)
+    else done(error)
+  } catch (unsendable) {
+    done(unsendable as Error)
   }
 }
 
