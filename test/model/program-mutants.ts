@@ -285,7 +285,7 @@ const logout: readonly ProgramMutant[] = [
   },
   {
     name: 'regenerate() carries on data of a session that another request ended',
-    replacements: [inSession('persistence', 'if (await this.#retire(old, carried) || !carried) continue', "if (await this.#retire(old, carried) || old.phase === 'over') continue")],
+    replacements: [inSession('persistence', 'if (await this.#retire(old, copy, carried) || !carried) continue', "if (await this.#retire(old, copy, carried) || old.phase === 'over') continue")],
     shows: ['succeeds in spite of all', 'another status'],
     app: 'plain',
     example: example({}, ['tab', 'destroy'], ['regenerate', ['a']])
