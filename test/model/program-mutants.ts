@@ -159,7 +159,7 @@ const responses: readonly ProgramMutant[] = [
   },
   {
     name: 'an error in the plugin\'s onSend hook never gets to Fastify',
-    replacements: [{ file: 'plugin.ts', from: 'writeHeaders(reply, cookie, session.answer(reply.statusCode))\n      done(error)', to: 'writeHeaders(reply, cookie, session.answer(reply.statusCode))' }],
+    replacements: [{ file: 'plugin.ts', from: 'writeHeaders(reply, cookie, session.answer(reply.statusCode))\n      send(done, error)', to: 'writeHeaders(reply, cookie, session.answer(reply.statusCode))' }],
     shows: ['no answer']
   },
   {
@@ -227,7 +227,7 @@ const outcomes: readonly ProgramMutant[] = [
   },
   {
     name: 'the entry of a login that failed stays in the user\'s list',
-    replacements: [inSession('persistence', 'if (users !== undefined) await users.withdraw(id, copy.member.entered)', '')],
+    replacements: [inSession('persistence', 'if (users !== undefined) await users.withdraw(', 'if (users !== undefined && id === undefined) await users.withdraw(')],
     shows: ['cannot be tried again'],
     app: 'users',
     example: example({ app: 'users', member: false, faults: [{ call: 1, count: 1, when: 'after' }] }, ['set', 'user', 'ann'])
