@@ -244,6 +244,74 @@ test('a session without a record, one that ended, and one that comes into being'
   })
 })
 
+test('a signal that was taken before the record was there is that of the session that is stored in its place', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const ways: Record<string, (session: any, request: any) => unknown> = {
+      'saved as it is': () => {},
+      regenerated: (session) => session.regenerate(),
+      'regenerated twice': async (session) => { await session.regenerate(); await session.regenerate() },
+      'set, and regenerated with it': async (session) => { session.user = 'eve'; await session.regenerate(['user']) },
+      null: (_, request) => { request.session = null },
+      rotated: (session) => session.rotate(),
+      elevated: (session) => session.elevate(60)
+    }
+    const app = await makeApp(t, { redis, userField: 'user' }, (app) => {
+      app.get('/:way/:how', async (request: any) => {
+        const { session, params } = request
+        const { signal } = session
+        await ways[params.way]!(session, request)
+        if (params.how === 'live') await session.live.user.set('andrew')
+        else request.session.user = 'andrew'
+        await request.session.save()
+        const before = signal.aborted
+        await app.sessions.end(request.session.id)
+        if (!signal.aborted) await soon(once(signal, 'abort'))
+        return [before, signal.reason.reason]
+      })
+    })
+    for (const way of Object.keys(ways)) {
+      for (const how of ['saved', 'live']) t.strictSame(await new Browser(app).json(`/${way}/${how}`), [false, 'ended'], `${way}, ${how}`)
+    }
+  })
+})
+
+test('a signal of a session that was to be replaced goes on where nothing came of that', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    const signals: AbortSignal[] = []
+    const app = await makeApp(t, { redis, userField: 'user' }, (app) => {
+      routes(app)
+      app.get('/fails/:status', async ({ session, params }: any) => {
+        const { signal } = session
+        await session.regenerate(['user'])
+        session.user = 'eve'
+        // What the program saved itself stands, but for a 503.
+        if (params.status === '503') await session.save()
+        signals.push(signal)
+        throw Object.assign(new Error('no'), { statusCode: Number(params.status) })
+      })
+      app.get('/goes', async ({ session }: any) => {
+        const { signal } = session
+        await session.regenerate(['user'])
+        await session.save()
+        signals.push(signal, session.signal)
+        return {}
+      })
+    })
+    const browser = new Browser(app)
+    await browser.json('/login?user=andrew')
+    const { answer } = await wait(browser)
+    for (const status of [500, 503]) {
+      t.equal((await browser.get(`/fails/${status}`)).statusCode, status)
+      t.equal(await Promise.race([answer, sleep(50, 'waits')]), 'waits', String(status))
+      t.equal(signals.pop()!.aborted, false, String(status))
+      t.match(await browser.json('/'), { isNew: false })
+    }
+    await browser.json('/goes')
+    t.match(await soon(answer), { reason: 'destroyed' })
+    t.strictSame(signals.map(({ aborted }) => aborted), [true, false], 'the old one, and not the new one')
+  })
+})
+
 test('sharing a Redis with others: their messages change nothing', async (t) => {
   const redis = await sharedRedis()
   const app = await open(t, redis.url, { prefix: 'noise:' })
