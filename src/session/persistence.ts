@@ -62,7 +62,12 @@ export class Persistence {
    * @param moved another library's session was moved there just now: nobody has listed it yet
    */
   load (copy: WorkingCopy, token: Token, done: (reused: boolean) => void, fail: (error: Error) => void, moved = false): void {
-    const { store, rules, users } = this.#context.instance
+    const { store, rules, users, takeBacks } = this.#context.instance
+    const undone = takeBacks.before(token.id)
+    if (undone !== undefined) {
+      undone.then(() => { this.load(copy, token, done, fail, moved) }, fail)
+      return
+    }
     store.load(token.id, token.digest, this.#context.touches, rules).then((loaded) => {
       const reused = loaded?.standing === 'reused'
       if (loaded === undefined || reused) done(reused)
@@ -336,7 +341,7 @@ export class Persistence {
     if (this.steps.open) await this.steps.settle(this.#tryLater)
   }
 
-  readonly #tryLater = async (undo: () => Promise<unknown>): Promise<void> => { await this.#context.instance.takeBacks.add(undo) }
+  readonly #tryLater = async (undo: () => Promise<unknown>, ids: readonly string[]): Promise<void> => { await this.#context.instance.takeBacks.add(undo, ids) }
 
   /** Undoes the storing of a copy that did not get to take the place of another. */
   async undo (copy: WorkingCopy): Promise<void> {

@@ -8,7 +8,7 @@ import { StoreUnavailableError } from '../errors.js'
 import type { WorkingCopy } from './working-copy.js'
 
 /** Gets what could not be undone, to try it again. */
-type Retry = (undo: () => Promise<unknown>) => Promise<void>
+type Retry = (undo: () => Promise<unknown>, ids: readonly string[]) => Promise<void>
 
 /** One step. */
 export interface Step {
@@ -111,7 +111,7 @@ export class Steps {
         await steps[first]!.undo()
       } catch {
         const left = steps.slice(first)
-        await retry(async () => { for (const { undo } of left) await undo() })
+        await retry(async () => { for (const { undo } of left) await undo() }, left.map(({ copy }) => copy.identity.id))
         break
       }
     }

@@ -1,5 +1,5 @@
 /** A shared cache in front of the app, as careless as the standard allows: it must never mix two visitors up. */
-import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import Fastify, { type FastifyInstance, type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import { test } from 'tap'
 import { makeApp, onEveryStore } from '../support/app.js'
 import { Browser } from '../support/browser.js'
@@ -127,6 +127,52 @@ test('a cookie that comes without anybody looking at the session is not cached e
         const lines = responses.map(({ headers }) => String(headers['set-cookie'] ?? ''))
         if (issuer !== app || !('secret' in options)) t.ok(lines[0] !== '' && lines[1] !== '' && lines[0] !== lines[1], `${control}: each is given a cookie of his own`)
         for (const { headers } of responses) if (headers['set-cookie'] !== undefined) t.match(headers['cache-control'], /no-store/i, control)
+      }
+    }
+  })
+})
+
+test('what another server answered is handed on, and no cache keeps the cookie that comes with it', async (t) => {
+  const upstream = Fastify()
+  t.teardown(() => upstream.close())
+  upstream.get('/', async (request: any, reply) => reply.headers({ 'cache-control': request.query.control, vary: 'Accept-Encoding' }).send('the same for all'))
+  const address = await upstream.listen({ port: 0, host: '127.0.0.1' })
+  const ways: Record<string, (request: any) => unknown> = {
+    'without a look': () => {},
+    'with a look': ({ session }) => session.nonce,
+    'with a change': ({ session }) => { session.hits = 1 },
+    'with a login': async ({ session }) => { await session.regenerate(); session.nonce = 'of the login' },
+    'with a new secret': ({ session }) => session.rotate(),
+    'with a logout': ({ session }) => session.destroy()
+  }
+  await onEveryStore(t, async (t, { redis }) => {
+    const app = await makeApp(t, { redis, cookie: { persistent: true }, touchInterval: 0 }, (app) => {
+      routes(app)
+      for (const [i, act] of Object.values(ways).entries()) {
+        app.get(`/${i}/fetched`, async (request: any) => { await act(request); return await fetch(`${address}/?control=${encodeURIComponent(request.query.control)}`) })
+        app.get(`/${i}/made`, async (request: any) => { await act(request); return new Response('the same for all', { headers: { 'cache-control': request.query.control, vary: 'Accept-Encoding' } }) })
+        app.get(`/${i}/sent`, (request: any, reply) => { Promise.resolve(act(request)).then(() => reply.send(new Response(null, { status: 304, headers: { 'cache-control': request.query.control } })), () => {}) })
+      }
+    })
+    for (const [i, way] of Object.keys(ways).entries()) {
+      for (const kind of ['fetched', 'made', 'sent']) {
+        for (const control of ['public, max-age=86400', 'private, max-age=60', 's-maxage=60']) {
+          const cache = new SharedCache(app)
+          const [one, two] = [new Browser(app), new Browser(app)]
+          for (const browser of [one, two]) await browser.get('/begin?nonce=1')
+          // So that the cookie is due for another age.
+          await new Promise((resolve) => setTimeout(resolve, 3))
+          const url = `/${i}/${kind}?control=${encodeURIComponent(control)}`
+          for (const browser of [one, two]) {
+            const { statusCode, headers } = await cache.fetch(url, { cookie: browser.cookie })
+            t.equal(statusCode, kind === 'sent' ? 304 : 200, `${way}, ${kind}`)
+            if (headers['set-cookie'] !== undefined) t.match(headers['cache-control'], /no-store/, `${way}, ${kind}, ${control}`)
+            else t.equal(headers['cache-control'], control, `${way}, ${kind}, ${control}`)
+            if (way !== 'without a look' && kind !== 'sent') t.equal(headers.vary, 'Accept-Encoding, Cookie', `${way}, ${kind}`)
+            if (/login|secret|logout/.test(way)) t.ok(headers['set-cookie'], `${way}, ${kind}: there is a cookie`)
+          }
+          t.equal(cache.hits, 0)
+        }
       }
     }
   })

@@ -86,3 +86,36 @@ test('caches: a response that sets the cookie is never stored, one that looked a
   t.equal((await app.inject('/plain')).headers.vary, undefined, 'nobody looked')
   t.equal((await app.inject('/')).headers.vary, 'Cookie')
 })
+
+/** How clients write a value that they took out of a Set-Cookie line and put into a Cookie header. */
+const CLIENTS: Record<string, (value: string) => string> = {
+  'as it came': (value) => value,
+  'percent-encoded, as Next.js and light-my-request did': encodeURIComponent,
+  'percent-encoded but for what a URL may hold': encodeURI,
+  'as a field of a form': (value) => new URLSearchParams({ value }).toString().slice('value='.length),
+  'escaped, as in old scripts': (value) => value.replace(/[^A-Za-z0-9@*_+\-./]/g, (character) => `%${character.charCodeAt(0).toString(16)}`),
+  'quoted where a token would need it, as in Python and Java': (value) => /^[\w!#$%&'*+\-.^`|~]*$/.test(value) ? value : `"${value}"`
+}
+
+test('clients that write a value in their own way bring every session back', async (t) => {
+  await onEveryStore(t, async (t, { redis }) => {
+    // A new secret and one that was renewed: both come from the same generator, and neither from the other's code.
+    const app = await makeApp(t, { redis }, (app) => {
+      routes(app)
+      app.get('/rotate', async ({ session }: any) => { await session.rotate(); return {} })
+    })
+    for (const [client, write] of Object.entries(CLIENTS)) {
+      let lost = 0
+      for (let i = 0; i < 30; i++) {
+        const browser = new Browser(app)
+        await browser.get('/set?a=1')
+        if (i % 2 === 0) await browser.get('/rotate')
+        const { isNew } = (await app.inject({ url: '/', headers: { cookie: `session-id=${write(browser.token!)}` } })).json()
+        if (isNew) lost++
+      }
+      t.equal(lost, 0, client)
+    }
+    const { cookie } = await app.sessions.issue({ a: 1 })
+    t.equal(encodeURIComponent(cookie.split('=')[1]!), cookie.split('=')[1], 'also where no request made it')
+  })
+})

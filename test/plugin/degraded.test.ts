@@ -112,3 +112,40 @@ test('a record that cannot be used is an error on every route: it is no outage t
   const response = await browser.get('/open')
   t.strictSame([response.statusCode, response.json().code], [500, 'SESSION_RECORD_INVALID'])
 })
+
+test('the page that tells of it can look at the session like any other page, and can change nothing', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const seen: unknown[] = []
+  const page = async (error: any, request: any, reply: any): Promise<unknown> => {
+    const { session } = request
+    let code
+    try { if (request.query.write !== undefined) session.seen = true } catch (error) { ({ code } = error as { code: string }) }
+    return reply.code(error.statusCode ?? 500).type('text/html').send(`<nav>${String(session.user ?? 'stranger')} ${String(session.degraded)} ${JSON.stringify(session)} ${await session.live.user.str}</nav>${String(error.code)} ${String(code)}`)
+  }
+  const app = await makeApp(t, { redis: redis.url, timeout: 100, userField: 'user' }, (app) => {
+    app.setErrorHandler(page)
+    app.setNotFoundHandler((request: any, reply) => { reply.code(404).send(`not found, ${String(request.session?.user ?? 'stranger')}`) })
+    app.addHook('onError', async (request: any) => { seen.push(request.session.degraded, request.session.data()) })
+    app.addHook('onResponse', async (request: any) => { seen.push(request.session.isNew) })
+    app.get('/set', async ({ session, query }: any) => { Object.assign(session, query); return {} })
+    app.get('/', async ({ session }: any) => session.user)
+    app.get('/fails', async ({ session }: any) => { session.user = 'eve'; throw new Error('no') })
+    app.get('/elevated', { config: { session: { elevated: true } as never } }, async () => 'secret')
+  })
+  const browser = new Browser(app)
+  await browser.get('/set?user=ann')
+  const { token } = browser
+  t.match(await browser.get('/fails'), { statusCode: 500, body: /^<nav>eve false/ }, 'after an error of the handler it is what the handler left')
+  await redis.kill()
+  seen.length = 0
+  for (const url of ['/', '/?write=1', '/elevated', '/nowhere']) {
+    const response = await browser.get(url)
+    t.match(response, { statusCode: 503, headers: { 'content-type': /html/, 'cache-control': 'no-store', 'retry-after': /^[123]$/ } }, url)
+    t.equal(response.body, `<nav>stranger true {} </nav>SESSION_STORE_UNAVAILABLE ${url === '/?write=1' ? 'SESSION_DEGRADED' : 'undefined'}`, url)
+    t.strictSame(setCookies(response), [], url)
+  }
+  t.strictSame([seen.filter((one) => typeof one === 'object'), seen.includes(false)], [[{}, {}, {}, {}], false], 'so can hooks')
+  t.equal(browser.token, token)
+  t.match(await new Browser(app).get('/nowhere'), { statusCode: 404, body: 'not found, stranger' })
+})

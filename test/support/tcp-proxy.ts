@@ -140,12 +140,17 @@ export class TcpProxy {
   readonly #links = new Set<Link>()
   #held: Direction | undefined
   #toDrop = 0
+  #act: { countdown: number, run: () => void } | undefined
   #dropsOnly: ReadonlySet<string> | undefined
   readonly #rules: Rules = {
     holds: direction => this.#held === 'both' || this.#held === direction,
     countCommand: name => {
       this.seen.commands += 1
       this.seen.names.set(name, (this.seen.names.get(name) ?? 0) + 1)
+      if (this.#act === undefined || OPENING.has(name) || --this.#act.countdown > 0) return
+      const { run } = this.#act
+      this.#act = undefined
+      run()
     },
     takesReply: name => {
       if (this.#toDrop === 0 || !(this.#dropsOnly?.has(name) ?? !OPENING.has(name))) return false
@@ -199,6 +204,17 @@ export class TcpProxy {
   dropReplies (count: number, ...commands: string[]): void {
     this.#toDrop = count
     this.#dropsOnly = commands.length === 0 ? undefined : new Set(commands.map(name => name.toUpperCase()))
+  }
+
+  /**
+   * Does something when a command has come, before it is handed on to the server.
+   *
+   * @param count the how many-th from now on; what opens a connection does not count
+   * @param run as in `() => { redis.freeze() }`, so that the server executes this command later, or
+   *   `() => { proxy.pause('replies') }`, so that it does so now, and nobody learns of it. Takes the place of an earlier one
+   */
+  at (count: number, run: () => void): void {
+    this.#act = { countdown: count, run }
   }
 
   /** Closes all connections that are open now, at once. New ones are taken as before. */
