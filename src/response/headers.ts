@@ -24,7 +24,7 @@ export type OwedCookie = { readonly token: string, readonly maxAge: number | und
 export interface CookieLines {
   readonly name: string
   /** The Set-Cookie lines for what is owed. */
-  lines (owed: OwedCookie, request: FastifyRequest): string[]
+  lines (owed: OwedCookie, request: FastifyRequest): readonly string[]
 }
 
 /** The lines that this plugin put into a response, by the cookie's name, so that they can be replaced or taken back. */
@@ -39,21 +39,22 @@ interface ReplyWithLines extends FastifyReply { [kLines]?: Map<string, readonly 
  * @returns the payload; of a web `Response`, whose headers Fastify puts over all others, one with the right headers
  */
 export function writeHeaders (reply: FastifyReply, cookie: CookieLines, answer: Answer, payload?: unknown): unknown {
-  const headers = headersOf(reply)
-  if (headers === undefined) return payload
-  const lines = answer.cookie === undefined ? [] : cookie.lines(answer.cookie, reply.request)
+  const hijacked = isHijacked(reply)
+  if (hijacked && reply.raw.headersSent) return payload
+  const headers = hijacked ? new RawHeaders(reply) : new ReplyHeaders(reply)
+  const lines = answer.cookie === undefined ? NONE : cookie.lines(answer.cookie, reply.request)
   putLines(reply, headers, cookie.name, lines)
-  const caching: Caching = { ...answer, noStore: lines.length > 0 || answer.momentary }
-  restrict(headers, caching)
-  return isWebResponse(payload) ? restricted(payload, caching) : payload
+  const noStore = lines.length > 0 || answer.momentary
+  restrict(headers, noStore, answer)
+  return isWebResponse(payload) ? restricted(payload, noStore, answer) : payload
 }
+
+const NONE: readonly string[] = []
 
 /** Whether a payload is a web `Response`, of whatever implementation: as Fastify finds out. */
 export function isWebResponse (payload: unknown): payload is Response {
   return typeof payload === 'object' && payload !== null && Object.prototype.toString.call(payload) === '[object Response]'
 }
-
-interface Caching { noStore: boolean, looked: boolean, comeAgain: boolean }
 
 /** Access to headers. */
 interface Headers {
@@ -63,26 +64,47 @@ interface Headers {
   remove (name: string): void
 }
 
-/** `undefined`: nothing can be changed any more. */
-function headersOf (reply: FastifyReply): Headers | undefined {
-  if (!isHijacked(reply)) {
-    return {
-      // What a middleware put into the raw response is seen too, and removed with the rest.
-      get: (name) => reply.getHeader(name),
-      set: (name, value) => {
-        // Where a Set-Cookie is there, Fastify would add to it.
-        if (reply.hasHeader(name)) reply.removeHeader(name)
-        reply.header(name, value)
-      },
-      remove: (name) => { reply.removeHeader(name) }
-    }
+/** Those that Fastify will send. What a middleware put into the raw response is seen too, and removed with the rest. */
+class ReplyHeaders implements Headers {
+  readonly #reply: FastifyReply
+
+  constructor (reply: FastifyReply) {
+    this.#reply = reply
   }
-  if (reply.raw.headersSent) return undefined
-  // A hijacked reply is written by hand, from the raw response; Fastify's own headers never get there.
-  return {
-    get: (name) => reply.raw.getHeader(name),
-    set: (name, value) => { reply.raw.setHeader(name, value) },
-    remove: (name) => { reply.raw.removeHeader(name) }
+
+  get (name: string): ReturnType<Headers['get']> {
+    return this.#reply.getHeader(name)
+  }
+
+  set (name: string, value: string | string[]): void {
+    // Where a Set-Cookie is there, Fastify would add to it.
+    if (this.#reply.hasHeader(name)) this.#reply.removeHeader(name)
+    this.#reply.header(name, value)
+  }
+
+  remove (name: string): void {
+    this.#reply.removeHeader(name)
+  }
+}
+
+/** Those of a hijacked reply: it is written by hand, from the raw response; Fastify's own headers never get there. */
+class RawHeaders implements Headers {
+  readonly #raw: FastifyReply['raw']
+
+  constructor ({ raw }: FastifyReply) {
+    this.#raw = raw
+  }
+
+  get (name: string): ReturnType<Headers['get']> {
+    return this.#raw.getHeader(name)
+  }
+
+  set (name: string, value: string | string[]): void {
+    this.#raw.setHeader(name, value)
+  }
+
+  remove (name: string): void {
+    this.#raw.removeHeader(name)
   }
 }
 
@@ -98,10 +120,11 @@ function putLines (reply: ReplyWithLines, headers: Headers, name: string, lines:
 }
 
 /** A response that brings a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
-function restrict (headers: Headers, { noStore, looked, comeAgain }: Caching): void {
+function restrict (headers: Headers, noStore: boolean, { looked, comeAgain }: Answer): void {
   if (noStore && !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(headers.get('cache-control') ?? ''))) headers.set('cache-control', 'no-store')
   if (looked) {
-    const names = String(headers.get('vary') ?? '')
+    const vary = headers.get('vary')
+    const names = vary === undefined || vary === null ? '' : String(vary)
     if (names.trim() === '') headers.set('vary', 'Cookie')
     else if (names.trim() !== '*' && !/(?:^|,)\s*cookie\s*(?:,|$)/i.test(names)) headers.set('vary', `${names}, Cookie`)
   }
@@ -110,14 +133,14 @@ function restrict (headers: Headers, { noStore, looked, comeAgain }: Caching): v
 }
 
 /** The same response with headers of its own that say no less than the reply's. */
-function restricted (response: Response, caching: Caching): Response {
+function restricted (response: Response, noStore: boolean, answer: Answer): Response {
   const own = new globalThis.Headers(response.headers)
   restrict({
     get: (name) => own.get(name),
     // What it does not say, the reply says.
     set: (name, value) => { if (own.has(name)) own.set(name, String(value)) },
     remove: () => {}
-  }, caching)
+  }, noStore, answer)
   if ([...own].every(([name, value]) => response.headers.get(name) === value)) return response
   try {
     const { body, status, statusText } = response

@@ -129,7 +129,7 @@ export class Persistence {
     const written = copy.phase === 'new' ? await this.#insert(copy, write) : await this.#put(copy, write)
     if (written === undefined) return operations.map(resultWhenGone)
     try {
-      await this.#takePlace(copy)
+      if (copy.replaces !== undefined) await this.#takePlace(copy)
     } catch (error) {
       // What was asked for is stored. The rest is tried again when the request finishes, if anything finishes it.
       if (!(error instanceof StoreUnavailableError) || this.#context.byHand) throw error
@@ -154,7 +154,7 @@ export class Persistence {
       else copy.snapshot.dropped(changes)
       throw error
     }
-    await this.#takePlace(copy)
+    if (copy.replaces !== undefined) await this.#takePlace(copy)
   }
 
   async #store (copy: WorkingCopy, changes: Changes): Promise<void> {

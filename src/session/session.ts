@@ -133,19 +133,19 @@ export class Session implements LiveSession {
    */
   async finish (status: number, failed: boolean): Promise<void> {
     try {
-      await this.#idle()
+      if (this.#isBusy) await this.#idle()
       if (failed) {
         await this.#discard()
         await this.#enqueue(async () => { await this.#end(this.#ending) })
       } else {
         this.#assertNothingFailed()
         await this.#enqueue(async () => { await this.#commit(this.#current, this.#take()) })
-        await this.#idle()
+        if (this.#isBusy) await this.#idle()
         this.#assertNothingFailed()
       }
       // Whatever 503 it is: a client that is told to come again comes with the cookie that it has.
       if (status === 503) await this.#takeBack()
-      else if (!this.#context.headersSent) await this.#enqueue(async () => { await this.#persistence.refresh(this.#current) })
+      else if (this.#persistence.refreshes && !this.#context.headersSent) await this.#enqueue(async () => { await this.#persistence.refresh(this.#current) })
     } catch (error) {
       // Any other error leaves alone what an earlier save stored.
       if (error instanceof GoneError || error instanceof StoreUnavailableError || error instanceof RecordError) await this.#takeBack()
@@ -157,7 +157,7 @@ export class Session implements LiveSession {
     } finally {
       this.#decided = true
     }
-    await this.#persistence.settle()
+    if (this.#persistence.steps.open) await this.#persistence.settle()
   }
 
   /** What a response of this status gets because of its session. */
@@ -436,9 +436,10 @@ export class Session implements LiveSession {
   /** Runs an operation after those that were asked for before. */
   #enqueue (operation: () => Promise<void>): Promise<void> {
     const result = this.#busy === undefined ? this.#carryOut(operation) : this.#busy.then(async () => { await this.#carryOut(operation) })
-    const busy = result.catch(nothing).then(() => {
+    const over = (): void => {
       if (this.#busy === busy) this.#busy = undefined
-    })
+    }
+    const busy = result.then(over, over)
     this.#busy = busy
     return result
   }
@@ -460,6 +461,11 @@ export class Session implements LiveSession {
     if (status === 503) await this.#takeBack()
     else await this.#persistence.settle()
     if (reply !== undefined) writeHeaders(reply, cookie, this.answer(status))
+  }
+
+  /** Whether anything is under way, or about to be. */
+  get #isBusy (): boolean {
+    return this.#busy !== undefined || this.#open.size > 0 || this.#batch !== undefined
   }
 
   /** Waits until nothing is under way. */
@@ -514,7 +520,7 @@ export class Session implements LiveSession {
   /** Stores what a copy changed, after ending what was to be ended. */
   async #commit (copy: WorkingCopy, changes: Changes, ending: readonly WorkingCopy[] = this.#ending): Promise<void> {
     try {
-      await this.#end(ending)
+      if (ending.length > 0) await this.#end(ending)
     } catch (error) {
       copy.snapshot.returned(changes, true)
       throw error

@@ -71,7 +71,11 @@ export class Steps {
    *
    * @throws StoreUnavailableError: that is still not known
    */
-  async clearUp (copy: WorkingCopy): Promise<void> {
+  clearUp (copy: WorkingCopy): Promise<void> | undefined {
+    return this.#unsure.size === 0 ? undefined : this.#undoUnsure(copy)
+  }
+
+  async #undoUnsure (copy: WorkingCopy): Promise<void> {
     for (const step of [...this.#unsure].reverse()) {
       if (step.copy !== copy) continue
       await step.undo()
@@ -92,9 +96,9 @@ export class Steps {
    * @param retry gets what could not be undone now
    */
   async settle (retry: Retry): Promise<void> {
-    await this.takeBack(retry, (step) => this.#unsure.has(step))
-    const steps = this.#steps.splice(0)
-    await Promise.allSettled(steps.map(async ({ settle }) => { await settle?.() }))
+    if (this.#unsure.size > 0) await this.takeBack(retry, (step) => this.#unsure.has(step))
+    const settles = this.#steps.splice(0).flatMap(({ settle }) => settle ?? [])
+    if (settles.length > 0) await Promise.allSettled(settles.map(async (settle) => { await settle() }))
   }
 
   /**
