@@ -13,6 +13,7 @@ import { isDemanding, refusalOf, type AuthenticationRule } from './session/authe
 import { HeldPayload } from './response/held-payload.js'
 import { hold, release } from './response/held-reply.js'
 import { isWebResponse, writeHeaders } from './response/headers.js'
+import { isSendable } from './response/sendable.js'
 import { sessionProxy } from './session/proxy.js'
 import { Session } from './session/session.js'
 import { guardRoutes } from './routes.js'
@@ -224,10 +225,11 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
       done(null, writeHeaders(reply, cookie, session.answer(statusOf(reply, payload)), payload))
       return
     }
-    const status = statusOf(reply, payload)
+    const sendable = isSendable(reply, payload)
+    const status = sendable ? statusOf(reply, payload) : UNSENDABLE
     const held = new HeldPayload(payload)
     hold(reply)
-    session.finish(status, status >= 500 && !options.saveOnError).then(() => {
+    session.finish(status, !sendable || (status >= 500 && !options.saveOnError)).then(() => {
       release(reply)
       const error = held.release()
       payload = writeHeaders(reply, cookie, session.answer(status), payload)
@@ -250,6 +252,9 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
     done()
   }
 }
+
+/** A response that cannot be sent stands for the session like one that tells the browser to come again: it brings no cookie. */
+const UNSENDABLE = 503
 
 /**
  * Has Fastify go on with the response. What it cannot send, a header that HTTP does not carry for instance, it finds out

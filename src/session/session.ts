@@ -536,12 +536,12 @@ export class Session implements LiveSession {
 
   /** Drops what was changed and not saved, and what was saved by half. */
   async #discard (): Promise<void> {
-    const { phase, replaces } = this.#current
-    if (phase === 'stored' && replaces !== undefined && this.#current.leaving().length > 0) {
-      await this.#persistence.undo(this.#current)
-      this.#current = replaces.copy
-    }
     this.#goBack()
+    while (this.#current.phase === 'stored' && this.#current.leaving().length > 0) {
+      await this.#persistence.undo(this.#current)
+      this.#current = this.#current.replaces!.copy
+      this.#goBack()
+    }
     this.#current.snapshot.discard()
   }
 

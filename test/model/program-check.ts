@@ -124,7 +124,7 @@ class Request {
     const token = this.#browser.token
     const before = this.#browser.last ?? await this.#browser.look()
     const begun = Date.now()
-    const oracle = new Oracle({ app: kind, limits: kind === 'limited' ? LIMITS : undefined, off }, keptOf(before), faults.length > 0)
+    const oracle = new Oracle({ app: kind, limits: kind === 'limited' ? LIMITS : undefined, off }, keptOf(before), { faulty: faults.length > 0, haunted: this.#browser.strays })
     const run = new Run(this.#round, oracle, this.#kinds, async (what) => {
       if (what === 'renew') await this.#stage.renew(async () => await this.#browser.get('/tab/look'))
       else await this.#browser.get(`/tab/${what}`)

@@ -414,16 +414,19 @@ export class Oracle {
   /** The store fails in this request. */
   readonly #faulty: boolean
   readonly #came: boolean
+  readonly #haunted: boolean
   #calls = 0
   /** The calls that nobody waited for yet. */
   readonly #underWay = new Map<number, Step>()
   /** The calls that change a field in a way that the request does not know yet; `*` for all fields. */
   readonly #busy = new Map<number, string>()
 
-  constructor (rules: Rules, record: Kept | undefined, faulty: boolean) {
+  /** @param haunted in a list there may be an entry of a session that ended while the list could not be reached: it counts */
+  constructor (rules: Rules, record: Kept | undefined, { faulty, haunted }: { faulty: boolean, haunted: boolean }) {
     this.worlds = [new World(rules, record)]
     this.#came = record !== undefined
     this.#faulty = faulty
+    this.#haunted = haunted
   }
 
   /** Whether a step says clearly what is wanted. Others are left out: no contract says what comes of them. */
@@ -564,6 +567,13 @@ export class Oracle {
   settle (call: number, actual: Outcome): Outcome | undefined {
     this.#underWay.delete(call)
     this.#busy.delete(call)
+    if (this.#haunted && actual.code === 'SESSION_LIMIT_REACHED') {
+      for (const world of this.worlds) {
+        world.expected.delete(call)
+        world.discard()
+      }
+      return undefined
+    }
     const fitting = this.worlds.filter(({ expected }) => {
       const { code, result } = expected.get(call)!
       return code === actual.code && (code !== undefined || isDeepStrictEqual(result, actual.result))

@@ -104,8 +104,8 @@ const order: readonly ProgramMutant[] = [
   {
     name: 'the response is saved while operations are under way',
     replacements: [
-      inSession('session', 'await this.#idle()\n      if (failed) {', 'if (failed) {'),
-      inSession('session', 'await this.#enqueue(async () => { await this.#commit(this.#current, this.#take()) })\n        await this.#idle()', 'await this.#commit(this.#current, this.#take())')
+      inSession('session', 'if (this.#isBusy) await this.#idle()\n      if (failed) {', 'if (failed) {'),
+      inSession('session', 'await this.#enqueue(async () => { await this.#commit(this.#current, this.#take()) })\n        if (this.#isBusy) await this.#idle()', 'await this.#commit(this.#current, this.#take())')
     ],
     shows: ['lost', 'not ended', 'cookie of no session']
   },
@@ -371,7 +371,7 @@ const cookies: readonly ProgramMutant[] = [
   {
     name: 'a 503 of the application takes the cookie along',
     replacements: [
-      inSession('session', 'if (status === 503) await this.#takeBack()\n      else if (!this.#context.headersSent)', 'if (!this.#context.headersSent)'),
+      inSession('session', 'if (status === 503) await this.#takeBack()\n      else if (', 'if ('),
       inSession('session', 'cookie: status === 503 ? undefined : typeof owed', 'cookie: typeof owed')
     ],
     shows: ['cookie on a 503']
