@@ -86,7 +86,7 @@ export const OptionsSchema = Type.Object({
    */
   secret: Type.Optional(Type.Unsafe<string | readonly string[]>(Type.Any({ env: ['SESSION_SECRET'], separator: ',' }))),
   /**
-   * URL (`redis://`, `rediss://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`), ioredis options, an ioredis
+   * URL (`redis://`, `rediss://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`, `unix:///path`), ioredis options, an ioredis
    * client or Cluster, or a store. `memory:` keeps sessions in this process.
    *
    * @default `fastify.redis` if registered, else `redis://localhost:6379`

@@ -59,6 +59,8 @@ export function isWebResponse (payload: unknown): payload is Response {
 /** Access to headers. */
 interface Headers {
   get (name: string): number | string | string[] | null | undefined
+  /** All that are there, in lower case. */
+  names (): string[]
   /** Replaces what is there. */
   set (name: string, value: string | string[]): void
   remove (name: string): void
@@ -74,6 +76,10 @@ class ReplyHeaders implements Headers {
 
   get (name: string): ReturnType<Headers['get']> {
     return this.#reply.getHeader(name)
+  }
+
+  names (): string[] {
+    return Object.keys(this.#reply.getHeaders())
   }
 
   set (name: string, value: string | string[]): void {
@@ -99,6 +105,10 @@ class RawHeaders implements Headers {
     return this.#raw.getHeader(name)
   }
 
+  names (): string[] {
+    return this.#raw.getHeaderNames()
+  }
+
   set (name: string, value: string | string[]): void {
     this.#raw.setHeader(name, value)
   }
@@ -119,9 +129,15 @@ function putLines (reply: ReplyWithLines, headers: Headers, name: string, lines:
   reply[kLines].set(name, lines)
 }
 
+/** For some caches these outrank Cache-Control (RFC 9213; Surrogate-Control is its forerunner). */
+const TARGETED = /^surrogate-control$|-cache-control$/
+
 /** A response that brings a cookie must not be stored by any cache (OWASP Session Management; RFC 9111, section 5.2.2.5). */
 function restrict (headers: Headers, noStore: boolean, { looked, comeAgain }: Answer): void {
-  if (noStore && !/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(headers.get('cache-control') ?? ''))) headers.set('cache-control', 'no-store')
+  if (noStore) {
+    if (!/(?:^|,)\s*no-store\s*(?:,|$)/i.test(String(headers.get('cache-control') ?? ''))) headers.set('cache-control', 'no-store')
+    for (const name of headers.names()) if (TARGETED.test(name)) headers.remove(name)
+  }
   if (looked) {
     const vary = headers.get('vary')
     const names = vary === undefined || vary === null ? '' : String(vary)
@@ -137,11 +153,12 @@ function restricted (response: Response, noStore: boolean, answer: Answer): Resp
   const own = new globalThis.Headers(response.headers)
   restrict({
     get: (name) => own.get(name),
+    names: () => [...own.keys()],
     // What it does not say, the reply says.
     set: (name, value) => { if (own.has(name)) own.set(name, String(value)) },
-    remove: () => {}
+    remove: (name) => { own.delete(name) }
   }, noStore, answer)
-  if ([...own].every(([name, value]) => response.headers.get(name) === value)) return response
+  if ([...response.headers].every(([name, value]) => own.get(name) === value)) return response
   try {
     const { body, status, statusText } = response
     return new globalThis.Response(body, { status, statusText, headers: own })

@@ -103,6 +103,15 @@ test('a response that brings a cookie, or stands for the moment only, is stored 
   for (const last of [NOTHING, looked]) t.equal((await answer(t, (reply) => { reply.header('cache-control', 'public') }, last)).headers['cache-control'], 'public')
 })
 
+test('nor by a cache that heeds headers of its own', async (t) => {
+  const given = { 'cdn-cache-control': 'public, max-age=3600', 'Surrogate-Control': 'max-age=3600', 'vercel-cdn-cache-control': 'max-age=60', 'x-own': '1' }
+  for (const handler of [(reply: FastifyReply) => { reply.headers(given) }, () => new Response('body', { headers: given })]) {
+    const targeted = (headers: object): string[] => Object.keys(headers).filter((name) => /cdn|surrogate|x-own/.test(name)).sort()
+    t.strictSame(targeted((await answer(t, handler, issue('x'))).headers), ['x-own'])
+    t.strictSame(targeted((await answer(t, handler, looked)).headers), ['cdn-cache-control', 'surrogate-control', 'vercel-cdn-cache-control', 'x-own'], 'no cookie, no need')
+  }
+})
+
 test('Vary gets Cookie exactly once, beside what is there', async (t) => {
   const varied = async (...given: string[]): Promise<unknown> => (await answer(t, (reply) => {
     for (const value of given) reply.header('vary', value)
