@@ -63,7 +63,7 @@ test('a good Redis, and each thing that can be wrong', async (t) => {
   t.notMatch(wrong.all, 'hunter2')
   t.match((await doctor({ ...env, SESSION_SECRET: '' })).found, { options: [/^warning: secret/] }, 'an app may have it from elsewhere')
 
-  t.match(await waiting, { code: 3, found: { Redis: [/^problem: redis:\/\/127\.0\.0\.1:1: Redis could not be reached/] } })
+  t.match(await waiting, { code: 3, found: { Redis: [/^problem: Redis could not be reached .*127\.0\.0\.1:1$/] } })
   t.match(await doctor({ SESSION_REDIS: 'memory:' }), { code: 0, found: { Redis: [/^warning: sessions are kept in memory/] } })
 })
 
@@ -189,7 +189,7 @@ test('a Cluster: each node is looked at, and one alone is not taken for all', as
     [`commands of ${node.host}:${node.port}`, [/^problem: this user may not run hlen; allow \+hlen/, /^warning: this user may not run zcard; allow \+zcard/]]
   ])
   for (const { url } of cluster.nodes) {
-    t.match(await doctor({ SESSION_REDIS: url }), { code: 3, found: { Redis: [new RegExp(`^problem: ${url}: .* is a node of a Cluster.*redis\\+cluster://`, 's')] } })
+    t.match(await doctor({ SESSION_REDIS: url }), { code: 3, found: { Redis: [new RegExp(`^problem: ${url.slice('redis://'.length)} is a node of a Cluster.*redis\\+cluster://`, 's')] } })
   }
 })
 
