@@ -48,16 +48,17 @@ export function place (flags: { redis?: string | undefined, prefix?: string | un
 /**
  * Connects, does the work, and closes the connection whatever comes of it.
  *
+ * @param anywhere whether the work goes on where the database cannot be selected: without a store, then
  * @throws CommandError where Redis cannot be reached or does not answer, or is only a part of a Cluster, in words that name
  *   its address but no password
  */
-export async function withRedis<T> (flags: Parameters<typeof place>[0], env: NodeJS.ProcessEnv, work: (connection: Connection) => Promise<T>): Promise<T> {
+export async function withRedis<T> (flags: Parameters<typeof place>[0], env: NodeJS.ProcessEnv, work: (connection: Connection) => Promise<T>, anywhere = false): Promise<T> {
   const at = place(flags, env)
   const { url, prefix, where } = at
   if (url === 'memory:') throw new CommandError('sessions in memory can only be seen by the process that has them; name a Redis with --redis')
   let client: Redis | Cluster
   try {
-    client = await connectAlone(url, TIMEOUT, prefix)
+    client = await connectAlone(url, TIMEOUT, prefix, anywhere)
   } catch (error) {
     throw commandError(error, (known) => withoutConnection(known, at))
   }

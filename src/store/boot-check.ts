@@ -24,6 +24,7 @@ export interface BootOptions {
   /** See `Target`. */
   silence?: number
   lenient?: boolean
+  anywhere?: boolean
   /** A sentence to add to what is wrong. */
   remark?: string
 }
@@ -106,7 +107,9 @@ class BootCheck {
     }, again)
   }
 
-  readonly #onError = (error: Error & { lastNodeError?: Error }): void => {
+  readonly #onError = (error: Error & { lastNodeError?: Error, command?: { name: string } }): void => {
+    // Whether it is in its database is asked of the connection as soon as it is ready.
+    if (error.command?.name === 'select') return
     if (error.message.startsWith('All sentinels are unreachable')) {
       this.#note(commonTrouble(this.#sentinels))
       this.#sentinels = []
