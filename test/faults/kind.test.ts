@@ -2,11 +2,12 @@
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { allUnavailable, routes, sessions } from './kit.js'
+import { allUnavailable, routes, sessions, startApp } from './kit.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { startCluster } from '../support/redis-cluster.js'
 import { startRedis, type RedisProcess, type StartOptions } from '../support/redis-process.js'
@@ -170,6 +171,30 @@ test('a certificate that expires while the app runs: what is connected goes on, 
   await show('good')
   await until('it heals', 5000, () => app.sessions.status() === 'ready')
   t.strictSame(await browser!.json('/'), { user: '0' })
+})
+
+test('Sentinels and masters, by TLS both, or neither', async (t) => {
+  const { redis, port, certificates } = await startTls(t)
+  const tls = ['--tls-cert-file', certificates.path('good.pem'), '--tls-key-file', certificates.path('good.key'), '--tls-ca-cert-file', certificates.path('ca.pem'), '--tls-auth-clients', 'no', '--tls-replication', 'yes']
+  const watch = async (master: number, tlsPort: number, args: string[]): Promise<RedisProcess> =>
+    await start(t, { sentinel: true, config: `sentinel monitor mymaster 127.0.0.1 ${master} 1`, args: [...args, '--tls-port', String(tlsPort)] })
+  const tlsPort = randomInt(8000, 9000)
+  const [secure, plain] = [await watch(port, tlsPort, tls), await watch(redis.port, 0, [])]
+  const ca = { NODE_EXTRA_CA_CERTS: certificates.path('ca.pem') }
+  const app = await startApp(t, `rediss+sentinel://localhost:${tlsPort}/mymaster`, ca)
+  t.equal((await fetch(`${app.url}/set?user=0`)).status, 200)
+  const connections = String(await redis.ask('CLIENT', 'LIST')).split('\n').filter((line) => line.includes('cmd=eval'))
+  t.ok(connections.length > 0 && connections.every((line) => line.includes(`laddr=127.0.0.1:${port}`)), 'to the port that speaks TLS')
+
+  await makeApp(t, { redis: `redis+sentinel://localhost:${plain.port}/mymaster` })
+  await refuses(t, 'Sentinel speaks TLS', `redis+sentinel://localhost:${tlsPort}/mymaster`, new RegExp(`localhost:${tlsPort} speaks TLS: connect by rediss://`))
+  await refuses(t, 'Sentinel does not', `rediss+sentinel://localhost:${plain.port}/mymaster`, new RegExp(`localhost:${plain.port} does not speak TLS`))
+  await refuses(t, 'only the master does', `redis+sentinel://localhost:${secure.port}/mymaster`, new RegExp(`127\\.0\\.0\\.1:${port} speaks TLS: connect by rediss://`))
+  const sentinel = { sentinels: [{ host: 'localhost', port: tlsPort }], name: 'mymaster', sentinelTLS: { ca: certificates.read('ca.pem') } }
+  await refuses(t, 'only the Sentinel is asked by TLS', sentinel, new RegExp(`127\\.0\\.0\\.1:${port} speaks TLS`))
+  await makeApp(t, { redis: { ...sentinel, tls: sentinel.sentinelTLS, enableTLSForSentinelMode: true } })
+  const mixed = { sentinels: [{ host: 'localhost', port: plain.port }], name: 'mymaster', tls: sentinel.sentinelTLS, enableTLSForSentinelMode: true }
+  await refuses(t, 'only the Sentinel does not', mixed, new RegExp(`127\\.0\\.0\\.1:${redis.port} does not speak TLS`))
 })
 
 test('lazy: what would stop the boot is one line in the log, which says as much', async (t) => {
