@@ -2,6 +2,7 @@
 import { Cluster, type Redis } from 'ioredis'
 import { newId } from '../cookie/token.js'
 import { resolveOptions } from '../options.js'
+import { databaseOf, hasPassed } from '../store/connection-check.js'
 import type { Check } from './check.js'
 import { CommandError, type Context } from './command.js'
 import { checkCommands } from './command-checks.js'
@@ -38,14 +39,20 @@ export async function checkRedis (connection: Connection, context: Context, repo
   const { client, prefix } = connection
   const cluster = client instanceof Cluster
   const nodes = cluster ? client.nodes('master') : [client]
+  const database = cluster ? 0 : databaseOf(client)
+  const arrived = cluster || hasPassed(client, database)
   for (const node of nodes) {
     const at = nodes.length === 1 ? '' : ` of ${node.options.host}:${node.options.port}`
     await attempt(`version, eviction, persistence, role${at}`, report, async () => checkServer(readInfo(await node.info())).map((check) => ({ ...check, name: check.name + at })), 'warning')
     await attempt(`clock${at}`, report, async () => [await checkClock(node, `clock${at}`)], 'warning')
-    await attempt(`commands${at}`, report, async () => (await checkCommands(node, prefix, cluster)).map((check) => ({ ...check, name: check.name + at })))
+    await attempt(`commands${at}`, report, async () => (await checkCommands(node, { prefix, cluster, database, arrived })).map((check) => ({ ...check, name: check.name + at })))
   }
-  await attempt('scripts', report, async () => [await checkScripts(connection)])
-  await attempt('records', report, async () => await checkRecords(connection, context), 'warning')
+  const there = async (check: () => Promise<Check[]>): Promise<Check[]> => {
+    if (!arrived) throw new CommandError(`database ${database} cannot be selected`)
+    return await check()
+  }
+  await attempt('scripts', report, async () => await there(async () => [await checkScripts(connection)]))
+  await attempt('records', report, async () => await there(async () => await checkRecords(connection, context)), 'warning')
 }
 
 /** Runs one check. Where it cannot be done, that is what it found. */

@@ -12,6 +12,7 @@ import { missingRight, refusal, unknownCommand } from './connection.js'
 const USES = {
   sessions: { result: 'problem', why: 'every session needs it' },
   cluster: { result: 'problem', why: 'a Cluster needs it' },
+  database: { result: 'problem', why: 'another database than 0 needs it' },
   users: { result: 'warning', why: 'only sessions by user (option userField), "list", "stats" and each() need it' },
   signals: { result: 'warning', why: 'only session.signal needs it' },
   speed: { result: 'warning', why: 'without it every save takes a command more' }
@@ -22,8 +23,19 @@ type Use = keyof typeof USES
 /** A command as it is tried; the first words name it, the rest are harmless arguments. */
 interface Attempt { use: Use, words: string[] }
 
+/** Where commands are tried. */
+export interface Target {
+  prefix: string
+  /** Whether it is a node of a Cluster. */
+  cluster: boolean
+  database: number
+  /** Whether the connection is in that database. Else it is in that of others, and nothing is written. */
+  arrived: boolean
+}
+
 /** What is tried, by what it is for; in each, what removes comes before what writes. */
-function attempts (key: string, list: string, channel: string, cluster: boolean): Attempt[] {
+function attempts (key: string, list: string, { prefix, cluster, database }: Target): Attempt[] {
+  const channel = prefix + ENDED_CHANNEL
   const commands: Record<Use, string[][]> = {
     sessions: [
       ['DEL', key], ['HDEL', key, 'created_at'], ['PEXPIRE', key, '5000'], ['HSET', key, 'created_at', '0'], ['HGETALL', key], ['HMGET', key, 'created_at'],
@@ -31,6 +43,7 @@ function attempts (key: string, list: string, channel: string, cluster: boolean)
       ['EVAL', 'return 1', '1', key], ['EVALSHA', '0'.repeat(40), '1', key]
     ],
     cluster: cluster ? [['CLUSTER', 'SLOTS'], ['CLUSTER', 'INFO'], ['READONLY'], ['ASKING']] : [],
+    database: database === 0 ? [] : [['SELECT', String(database)]],
     speed: [['MEMORY', 'USAGE', key]],
     users: [
       ['ZREM', list, 'a'], ['ZADD', list, '1', 'a'], ['ZSCORE', list, 'a'], ['ZCARD', list], ['ZRANGEBYSCORE', list, '0', '1'], ['ZREVRANGE', list, '0', '1'],
@@ -51,15 +64,16 @@ type Cause = 'missing' | 'refused' | 'key' | 'channel' | `answered ${string}`
  * Tries every command on keys of its own, on one node. On a Cluster each has users of its own; it looks at their rights before
  * it says that another one has the key.
  *
- * @param cluster whether it is part of one
  * @returns what is missing, by use and cause, each command by its name; or that all is there
  */
-export async function checkCommands (node: Redis, prefix: string, cluster: boolean): Promise<Check[]> {
+export async function checkCommands (node: Redis, target: Target): Promise<Check[]> {
+  const { prefix, arrived } = target
   const [key, list] = [prefix + newId(), `${prefix}${USER_KEY}${newId()}`]
   const found = new Map<string, { use: Use, cause: Cause, names: string[] }>()
   const good = new Set<string>()
-  for (const { use, words } of attempts(key, list, prefix + ENDED_CHANNEL, cluster)) {
+  for (const { use, words } of attempts(key, list, target)) {
     const [command = ''] = words
+    if (!arrived && UNDONE_BY.has(command)) continue
     if (UNDONE_BY.get(command)?.some((other) => good.has(other)) === false) continue
     const cause = await tryCommand(node, words)
     if (cause === undefined) {

@@ -4,6 +4,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { readEnvironment } from '../environment.js'
 import { OptionsSchema } from '../options.js'
 import { connectAlone } from '../store/connect.js'
+import { readAddress } from '../store/redis-address.js'
 import { RedisStore } from '../store/redis.js'
 import { redisCode } from '../store/redis-trouble.js'
 import { shownAddress } from './address.js'
@@ -12,13 +13,20 @@ import { CommandError } from './command.js'
 /** Milliseconds that one step may take: longer than an app would wait, because nobody's request hangs on it. */
 export const TIMEOUT = 5000
 
+/** Where the sessions are. */
+export interface Place {
+  url: string
+  prefix: string
+  /** The address, without user and password; where it cannot be told what that is, what holds it. */
+  where: string
+  /** What holds the URL: the flag, or the variable. */
+  source: string
+}
+
 /** What a command works with. */
-export interface Connection {
+export interface Connection extends Pick<Place, 'prefix' | 'where'> {
   client: Redis | Cluster
   store: RedisStore
-  prefix: string
-  /** The address, without user and password. */
-  where: string
 }
 
 /** The options that say where sessions are: what is wrong with the variables of others is of no concern here. */
@@ -27,36 +35,58 @@ const PlaceSchema = Type.Pick(OptionsSchema, ['redis', 'prefix'])
 /**
  * Where the sessions are, from flags and environment, as an app would read it; a variable that is empty counts as not set.
  *
+ * @param otherwise the URL where neither says any
  * @throws OptionError (`SESSION_OPTION_INVALID`)
  */
-export function place (flags: { redis?: string | undefined, prefix?: string | undefined }, env: NodeJS.ProcessEnv): { url: string, prefix: string, where: string } {
+export function place (flags: { redis?: string | undefined, prefix?: string | undefined }, env: NodeJS.ProcessEnv, otherwise = 'redis://localhost:6379'): Place {
   const variables = readEnvironment(PlaceSchema, env, []) as { redis?: string, prefix?: string }
-  const url = flags.redis ?? variables.redis ?? 'redis://localhost:6379'
-  return {
-    url,
-    prefix: flags.prefix ?? variables.prefix ?? 'session:',
-    where: shownAddress(url) ?? (flags.redis === undefined ? 'SESSION_REDIS' : '--redis')
-  }
+  const url = flags.redis ?? variables.redis ?? otherwise
+  const source = flags.redis === undefined ? 'SESSION_REDIS' : '--redis'
+  return { url, prefix: flags.prefix ?? variables.prefix ?? 'session:', where: shownAddress(url) ?? source, source }
 }
 
 /**
  * Connects, does the work, and closes the connection whatever comes of it.
  *
+ * @param anywhere whether the work goes on where the database cannot be selected: without a store, then
  * @throws CommandError where Redis cannot be reached or does not answer, or is only a part of a Cluster, in words that name
  *   its address but no password
  */
-export async function withRedis<T> (flags: Parameters<typeof place>[0], env: NodeJS.ProcessEnv, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const { url, prefix, where } = place(flags, env)
-  if (url === 'memory:') throw new CommandError('sessions in memory: can only be seen by the process that has them; name a Redis with --redis')
-  let client: Redis | Cluster | undefined
+export async function withRedis<T> (flags: Parameters<typeof place>[0], env: NodeJS.ProcessEnv, work: (connection: Connection) => Promise<T>, anywhere = false): Promise<T> {
+  const at = place(flags, env)
+  const { url, prefix, where } = at
+  if (url === 'memory:') throw new CommandError('sessions in memory can only be seen by the process that has them; name a Redis with --redis')
+  let client: Redis | Cluster
   try {
-    client = await connectAlone(url, TIMEOUT, prefix)
+    client = await connectAlone(url, TIMEOUT, prefix, anywhere)
+  } catch (error) {
+    throw commandError(error, (known) => withoutConnection(known, at))
+  }
+  try {
     return await work({ client, store: new RedisStore(client, { prefix, timeout: TIMEOUT }), prefix, where })
   } catch (error) {
-    const known = inWords(error)
-    throw known === undefined ? error : new CommandError(`${where}: ${known}`)
+    throw commandError(error, (known) => `${where}: ${known}`)
   } finally {
-    client?.disconnect()
+    client.disconnect()
+  }
+}
+
+function commandError (error: unknown, say: (known: string) => string): unknown {
+  const known = inWords(error)
+  return known === undefined ? error : new CommandError(say(known))
+}
+
+/**
+ * What to say where there is no connection.
+ *
+ * @param known why, in words: of an address that was tried, they name it
+ */
+export function withoutConnection (known: string, { url, source }: Pick<Place, 'url' | 'source'>): string {
+  try {
+    readAddress(url)
+    return known
+  } catch {
+    return `${source}: ${known}`
   }
 }
 

@@ -48,7 +48,7 @@ async function examine (flags: Parameters<typeof place>[0], context: Context, re
     await withRedis(flags, context.env, async (connection) => {
       report({ name: 'Redis', result: 'ok', detail: `${connection.where} answers` })
       await checkRedis(connection, context, report)
-    })
+    }, true)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     report({ name: 'Redis', result: 'problem', detail: error.message })

@@ -76,14 +76,15 @@ export async function connectStore (fastify: FastifyInstance, option: RedisOptio
  * @param url one of those that the option `redis` takes, other than `memory:`
  * @param timeout milliseconds without a sign of life after which the connection counts as broken
  * @param prefix of keys that may be touched
+ * @param anywhere see `Target`
  * @throws OptionError (`SESSION_OPTION_INVALID`) where the URL makes no sense, or Redis cannot be reached or used within 5 s
  */
-export async function connectAlone (url: string, timeout: number, prefix: string): Promise<Redis | Cluster> {
+export async function connectAlone (url: string, timeout: number, prefix: string, anywhere = false): Promise<Redis | Cluster> {
   const client = openClient(url, timeout, { socketTimeout: timeout + PATIENCE })
   // A program that is about to end waits for no reconnection, and a new connection would keep it alive.
   leaveClosed(client)
   try {
-    await untilUsable(client, { prefix, lenient: true })
+    await untilUsable(client, { prefix, lenient: true, anywhere })
     if (client instanceof Cluster) await connectNodes(client)
     else client.options.retryStrategy = () => null
     return client

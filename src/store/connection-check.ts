@@ -19,6 +19,11 @@ export interface Target {
   silence?: number
   /** Whether a command or right may be missing, for programs that tell so themselves. Default: false */
   lenient?: boolean
+  /**
+   * Whether a connection that cannot be taken to its database may be used all the same, for looking at rights. It does not
+   * pass. Default: false
+   */
+  anywhere?: boolean
   /** The connection was in another database meanwhile. Default: false */
   switched?: boolean
 }
@@ -58,13 +63,13 @@ export function hasPassed (client: Redis, database: number): boolean {
  *   as that it is full, is told to those whom it concerns
  * @throws where the connection breaks
  */
-export async function checkConnection (client: Redis, { database, prefix, silence = Infinity, lenient = false, switched = false }: Target): Promise<Trouble | undefined> {
+export async function checkConnection (client: Redis, { database, prefix, silence = Infinity, lenient = false, anywhere = false, switched = false }: Target): Promise<Trouble | undefined> {
   const { stream } = client
   const place = placeOf(client)
   // A new connection is in database 0 (https://redis.io/docs/latest/commands/select/); others had better be asked.
   if (database !== 0 || switched) {
     const refused = await refusal(client, silence, 'select', String(database))
-    if (refused !== undefined) return troubleOf(refused, place)
+    if (refused !== undefined) return anywhere && isOutOfReach(refused) ? undefined : troubleOf(refused, place)
   }
   const trouble = await troubleWithKeys(client, prefix, silence, lenient) ?? (lenient ? undefined : await troubleWithScripts(client, prefix, silence))
   if (trouble === undefined) passed.set(stream, database)

@@ -54,7 +54,7 @@ function openAddress (url: string, timeout: number, safe: RedisOptions): Redis |
         ...node,
         ...sentinelOptions(timeout),
         sentinels: nodes,
-        ...(node.tls !== undefined && { enableTLSForSentinelMode: true })
+        ...(node.tls !== undefined && { sentinelTLS: node.tls, enableTLSForSentinelMode: true })
       }))
   }
 }

@@ -4,8 +4,9 @@
  */
 import type { Cluster, Redis } from 'ioredis'
 import { checkConnection, databaseOf, hasPassed, selectedBy } from './connection-check.js'
+import { Diagnosis } from './redis-diagnosis.js'
 import { placeOf } from './redis-place.js'
-import { isReadOnly, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
+import { CLOSED, isReadOnly, isVague, redisCode, troubleOf, type Trouble } from './redis-trouble.js'
 import type { StoreStatus } from './store.js'
 
 /** How long a failure counts, milliseconds. After that, only the next one says that something is still wrong. */
@@ -19,6 +20,8 @@ const CHECK_INTERVAL = 200
  * Where the first attempt to connect again fails, it is one at once.
  */
 const GRACE = 1000
+/** How soon it is looked again at what is there, where failures do not tell why there is no connection, milliseconds. */
+const LOOK_INTERVAL = 10_000
 
 /** Hears when Redis goes away, with the reason in a word or two and what it means, and when it is back. */
 export type Report = (available: boolean, reason: string, advice?: string) => void
@@ -39,6 +42,10 @@ export class RedisHealth {
   #checking = false
   #next: NodeJS.Timeout | undefined
   #grace: NodeJS.Timeout | undefined
+  readonly #diagnosis: Diagnosis
+  #looking = false
+  #lookedAt = -Infinity
+  #closed = false
   #failures = 0
   #failedAt = -Infinity
 
@@ -54,7 +61,7 @@ export class RedisHealth {
     this.#silence = silence
     this.#report = report
     this.#database = client.isCluster ? 0 : databaseOf(client as Redis)
-    client.on('error', this.#onError)
+    this.#diagnosis = new Diagnosis(client, this.#onTrouble)
     client.on('close', this.#onClose)
     client.on('ready', this.#onReady)
     client.on('select', this.#onSelect)
@@ -98,7 +105,8 @@ export class RedisHealth {
   close (): void {
     clearTimeout(this.#next)
     clearTimeout(this.#grace)
-    this.#client.off('error', this.#onError)
+    this.#closed = true
+    this.#diagnosis.close()
     this.#client.off('close', this.#onClose)
     this.#client.off('ready', this.#onReady)
     this.#client.off('select', this.#onSelect)
@@ -117,15 +125,27 @@ export class RedisHealth {
     this.#available = true
   }
 
-  readonly #onError = (error: Error & { lastNodeError?: Error }): void => {
-    // A Cluster says only that it failed; why is in what its last node said.
-    if (this.#client.status !== 'ready') this.#unavailable(troubleOf(error.lastNodeError ?? error, placeOf(this.#client)))
+  /** What goes wrong while there is no connection. */
+  readonly #onTrouble = (trouble: Trouble): void => {
+    if (this.#client.status === 'ready') return
+    if (!isVague(trouble) || performance.now() - this.#lookedAt < LOOK_INTERVAL) {
+      this.#unavailable(trouble)
+      return
+    }
+    if (this.#looking) return
+    this.#looking = true
+    const done = (found?: Trouble): void => {
+      this.#looking = false
+      this.#lookedAt = performance.now()
+      if (!this.#closed && this.#client.status !== 'ready') this.#unavailable(found ?? trouble)
+    }
+    this.#diagnosis.look().then(done, () => { done() })
   }
 
   readonly #onClose = (): void => {
     clearTimeout(this.#next)
     this.#grace ??= setTimeout(() => {
-      this.#unavailable({ reason: 'the connection was closed', advice: `${placeOf(this.#client)} closed the connection, and there is no other one yet`, lasting: false })
+      this.#onTrouble({ reason: CLOSED, advice: `${placeOf(this.#client)} closed the connection, and there is no other one yet`, lasting: false })
     }, GRACE).unref()
   }
 
@@ -196,6 +216,7 @@ export class RedisHealth {
   #back (): void {
     clearTimeout(this.#grace)
     this.#grace = undefined
+    this.#lookedAt = -Infinity
     this.#change(true, '')
   }
 

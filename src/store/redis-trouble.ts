@@ -64,6 +64,17 @@ export function clusterNode (place: string): Trouble {
 /** The reason where nothing was said at all. */
 export const NO_ANSWER = 'no answer'
 
+/** The reason where a connection ended that had been there. */
+export const CLOSED = 'the connection was closed'
+
+/** Said of whatever ends a connection, or does not begin one: what is there may be of another kind. */
+const VAGUE: ReadonlySet<string> = new Set([NO_ANSWER, CLOSED, 'ECONNRESET', 'EPIPE', 'EPROTO', 'ETIMEDOUT'])
+
+/** Whether a look at what is there may tell more. */
+export function isVague ({ reason, lasting }: Trouble): boolean {
+  return !lasting && (VAGUE.has(reason) || reason.startsWith('ERR_SSL_'))
+}
+
 /** How to write a password in a URL; most addresses that are nowhere come from one that was not. */
 export const ENCODING = 'In a URL, the characters / ? # @ and % of a user or password are written %2F %3F %23 %40 and %25 (encodeURIComponent)'
 

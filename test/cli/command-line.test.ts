@@ -112,6 +112,7 @@ test('no password and no secret, wherever it was written', async (t) => {
   const at = `127.0.0.1:${redis.port}`
   for (const url of [
     `redis://me:${SECRET_WORD}@${at}`, `redis://:${SECRET_WORD}@${at}/0`, `redis://${SECRET_WORD}@${at}`, `redis://${at}/0?password=${SECRET_WORD}`, `redis://${at}?username=me&password=${SECRET_WORD}`,
+    `redis://me:${SECRET_WORD}`, `redis://:${SECRET_WORD}`, `redis://${at},:${SECRET_WORD}`, `redis://${at}/${SECRET_WORD}`,
     `redis://me:a@${SECRET_WORD}@${at}`, `redis://me:a/${SECRET_WORD}@${at}`, `redis://me:a?${SECRET_WORD}@${at}`,
     `redis://${at}/0#${SECRET_WORD}`, `redis://${at}/${SECRET_WORD}/x`, `redis+cluster://me:${SECRET_WORD}@${at}`, `redis+sentinel://me:${SECRET_WORD}@${at}/mymaster?password=${SECRET_WORD}`,
     `redis+sentinel://me:${SECRET_WORD}@${at}`, `nonsense://me:${SECRET_WORD}@${at}`, `me:${SECRET_WORD}@${at}`, `${at} ${SECRET_WORD}`, `redis:/me:${SECRET_WORD}@${at}`
@@ -132,15 +133,32 @@ test('no password and no secret, wherever it was written', async (t) => {
     t.notMatch(out + err, SECRET_WORD, args.join(' '))
   }
   t.notMatch((await runHere(['end', 'a secret of 32 characters, base64url'])).err, 'a secret')
-  t.match(await run(['list', '--redis', `redis://me:${SECRET_WORD}@${at}/0?password=${SECRET_WORD}`]), { code: 1, out: '', err: new RegExp(`^fastify-live-session: redis://${at}/0: [^\\n]+\\n$`) })
+  t.match(await run(['list', '--redis', `redis://me:${SECRET_WORD}@${at}/0?password=${SECRET_WORD}`]), { code: 1, out: '', err: new RegExp(`^fastify-live-session: ${at} refused the user or password [^\\n]+\\n$`) })
 })
 
 test('what of an address is shown', async (t) => {
   for (const [url, shown] of [
     ['redis://localhost:6379', 'redis://localhost:6379'], ['rediss://me:pw@h:1/3?x=y#z', 'rediss://h:1/3'], ['redis://me:p@w@h/3', 'redis://h/3'], ['redis://[::1]:6379/0', 'redis://[::1]:6379/0'],
     ['redis+cluster://u:p@a:1,b:2', 'redis+cluster://a:1,b:2'], ['rediss+sentinel://u:p@a,b/name', 'rediss+sentinel://a,b/name'], ['redis://h/a/b', 'redis://h'], ['redis+unix:///run/redis.sock', 'redis+unix:///run/redis.sock'],
-    ['unix://:pw@/run/redis.sock?db=1', 'unix:///run/redis.sock'], ['redis://u:1/p@h', undefined], ['redis://u:1?p@h', undefined], ['redis://u:1#p@h', undefined], ['redis://', undefined], ['localhost', undefined], ['', undefined], ['redis://a b', undefined]
+    ['unix://:pw@/run/redis.sock?db=1', 'unix:///run/redis.sock'], ['redis://u:1/p@h', undefined], ['redis://u:1?p@h', undefined], ['redis://u:1#p@h', undefined], ['redis://', undefined], ['localhost', undefined], ['', undefined], ['redis://a b', undefined],
+    ['redis://h:pw', undefined], ['redis://:pw', undefined], ['redis://:12345', undefined], ['redis://h:1,:pw', undefined], ['redis://u:pw/3', undefined], ['redis://h/pw', 'redis://h'], ['redis+sentinel://h/', 'redis+sentinel://h']
   ] as const) t.equal(shownAddress(url), shown, url)
+})
+
+test('an address is named once', async (t) => {
+  const redis = await startRedis({ config: 'user me on >pw ~* +@all -evalsha' })
+  t.teardown(() => redis.stop())
+  const at = `127.0.0.1:${redis.port}`
+  for (const url of [`redis://${at}/99`, `redis://me:wrong@${at}/0`, `rediss://${at}`, `redis+cluster://${at}`, `redis+sentinel://${at}/mymaster`, 'unix:///nowhere/redis.sock', `redis://me:pw@${at}/3`]) {
+    const { err } = await runHere(['end', newId(), '--redis', url])
+    const [, name = ''] = /(127[\d.:]+|[/]nowhere\S+sock)/.exec(url)!
+    // As part of what to write instead, it may stand once more.
+    t.equal(err.replaceAll(`connect by redis://${name}`, '').split(name).length - 1, url.endsWith('/3') ? 0 : 1, `${url}: ${err}`)
+  }
+  for (const url of ['redis://a,b', 'nonsense', `redis://${at}/x`]) {
+    t.match(await runHere(['list', '--redis', url]), { code: 1, err: /^fastify-live-session: --redis: [^\n]+\n$/ })
+    t.match(await runHere(['list'], { SESSION_REDIS: url }), { code: 1, err: /^fastify-live-session: SESSION_REDIS: [^\n]+\n$/ })
+  }
 })
 
 test('what Redis refuses is said in words, whatever its version', async (t) => {

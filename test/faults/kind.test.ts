@@ -1,11 +1,13 @@
 /** What is there is no Redis that sessions can be kept in as they were told to: each case has its own sentence, soon. */
 import { createServer } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
+import { connect, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { allUnavailable, routes, sessions } from './kit.js'
+import { allUnavailable, routes, sessions, startApp } from './kit.js'
 import { makeApp, type Lines } from '../support/app.js'
 import { startCluster } from '../support/redis-cluster.js'
 import { startRedis, type RedisProcess, type StartOptions } from '../support/redis-process.js'
@@ -80,7 +82,8 @@ test('a node of a Cluster of several is no single Redis, whatever it is asked fi
 })
 
 test('a Cluster of one node works as a single Redis, and is none any more when it gets a second one', async (t) => {
-  const config = 'cluster-enabled yes\ncluster-node-timeout 1500'
+  // Whoever has no slot yet is no replica because of that.
+  const config = 'cluster-enabled yes\ncluster-node-timeout 1500\ncluster-allow-replica-migration no'
   const [one, two] = [await start(t, { config }), await start(t, { config })]
   await one.ask('CLUSTER', 'ADDSLOTS', ...Array.from({ length: 16_384 }, (_, slot) => String(slot)))
   await until('the Cluster is ok', 10_000, async () => (await one.ask('CLUSTER', 'INFO') as string).includes('cluster_state:ok'))
@@ -170,6 +173,96 @@ test('a certificate that expires while the app runs: what is connected goes on, 
   t.strictSame(await browser!.json('/'), { user: '0' })
 })
 
+test('Sentinels and masters, by TLS both, or neither', async (t) => {
+  const { redis, port, certificates } = await startTls(t)
+  const tls = ['--tls-cert-file', certificates.path('good.pem'), '--tls-key-file', certificates.path('good.key'), '--tls-ca-cert-file', certificates.path('ca.pem'), '--tls-auth-clients', 'no', '--tls-replication', 'yes']
+  const watch = async (master: number, tlsPort: number, args: string[]): Promise<RedisProcess> =>
+    await start(t, { sentinel: true, config: `sentinel monitor mymaster 127.0.0.1 ${master} 1`, args: [...args, '--tls-port', String(tlsPort)] })
+  const tlsPort = randomInt(8000, 9000)
+  const [secure, plain] = [await watch(port, tlsPort, tls), await watch(redis.port, 0, [])]
+  const ca = { NODE_EXTRA_CA_CERTS: certificates.path('ca.pem') }
+  const app = await startApp(t, `rediss+sentinel://localhost:${tlsPort}/mymaster`, ca)
+  t.equal((await fetch(`${app.url}/set?user=0`)).status, 200)
+  const connections = String(await redis.ask('CLIENT', 'LIST')).split('\n').filter((line) => line.includes('cmd=eval'))
+  t.ok(connections.length > 0 && connections.every((line) => line.includes(`laddr=127.0.0.1:${port}`)), 'to the port that speaks TLS')
+
+  await makeApp(t, { redis: `redis+sentinel://localhost:${plain.port}/mymaster` })
+  await refuses(t, 'Sentinel speaks TLS', `redis+sentinel://localhost:${tlsPort}/mymaster`, new RegExp(`localhost:${tlsPort} speaks TLS: connect by rediss://`))
+  await refuses(t, 'Sentinel does not', `rediss+sentinel://localhost:${plain.port}/mymaster`, new RegExp(`localhost:${plain.port} does not speak TLS`))
+  await refuses(t, 'only the master does', `redis+sentinel://localhost:${secure.port}/mymaster`, new RegExp(`127\\.0\\.0\\.1:${port} speaks TLS: connect by rediss://`))
+  const sentinel = { sentinels: [{ host: 'localhost', port: tlsPort }], name: 'mymaster', sentinelTLS: { ca: certificates.read('ca.pem') } }
+  await refuses(t, 'only the Sentinel is asked by TLS', sentinel, new RegExp(`127\\.0\\.0\\.1:${port} speaks TLS`))
+  await makeApp(t, { redis: { ...sentinel, tls: sentinel.sentinelTLS, enableTLSForSentinelMode: true } })
+  const mixed = { sentinels: [{ host: 'localhost', port: plain.port }], name: 'mymaster', tls: sentinel.sentinelTLS, enableTLSForSentinelMode: true }
+  await refuses(t, 'only the Sentinel does not', mixed, new RegExp(`127\\.0\\.0\\.1:${redis.port} does not speak TLS`))
+})
+
+test('lazy: what would stop the boot is one line in the log, which says as much', async (t) => {
+  const { redis, port, url } = await startTls(t)
+  const group = await startSentinelGroup()
+  t.teardown(() => group.stop())
+  const web = await portOf(t, createServer((_, response) => { response.end('hello') }))
+  const closing = await portOf(t, createTcpServer((socket) => { socket.destroy() }))
+  const client = new Redis({ host: 'localhost', port, retryStrategy: () => 100 })
+  client.on('error', () => {})
+  t.teardown(() => { client.disconnect() })
+  await Promise.all(([
+    [`redis://localhost:${port}`, /:\d+ speaks TLS: connect by rediss:/],
+    [{ host: 'localhost', port }, /speaks TLS: .*or with tls: \{\}/],
+    [client, /speaks TLS/],
+    [`rediss://localhost:${redis.port}`, /:\d+ does not speak TLS: connect by redis:/],
+    [url, /is not trusted .*NODE_EXTRA_CA_CERTS/],
+    [`redis+cluster://localhost:${port}`, /speaks TLS/],
+    [`rediss+cluster://localhost:${redis.port}`, /does not speak TLS/],
+    [url.replace('rediss:', 'rediss+cluster:'), /is not trusted/],
+    [`redis+cluster://localhost:${redis.port}`, /is no Cluster: connect by redis:/],
+    ['redis+cluster://localhost:1', /nobody listens at localhost:1/],
+    [`redis+sentinel://localhost:${port}/mymaster`, /speaks TLS/],
+    [group.url.replace('redis+', 'rediss+'), /does not speak TLS/],
+    [group.url.replace(group.name, 'nobody'), /knows no master of that name/],
+    [`redis+sentinel://localhost:${redis.port}/mymaster`, /is no Sentinel/],
+    [`redis://localhost:${web}`, /is no Redis: correct the address/],
+    [`rediss://localhost:${web}`, /is no Redis: correct the address/],
+    [`redis://localhost:${closing}`, /takes connections and closes them at once/]
+  ] as const).map(async ([given, advice]) => {
+    const lines: Lines = []
+    const app = await makeApp(t, { redis: given as any, startup: 'lazy', lines }, routes)
+    const told = (): Lines => lines.filter(({ msg }) => msg.startsWith('the session store'))
+    await until(`${String(given)}: a line`, 10_000, () => told().length > 0)
+    await sleep(1000)
+    t.strictSame(told().map((line) => [line.level, advice.test(String(line['advice']))]), [[50, true]], JSON.stringify(told()))
+    t.equal((await app.inject('/set?a=1')).statusCode, 503)
+  }))
+})
+
+test('a Redis that speaks TLS after a restart, and plainly again: the log says so, once each, and it heals', async (t) => {
+  const { redis, port } = await startTls(t)
+  let target = redis.port
+  const links = new Set<Socket>()
+  const relay = await portOf(t, createTcpServer((client) => {
+    const server = connect(target, '127.0.0.1')
+    for (const [one, other] of [[client, server], [server, client]] as const) one.on('error', () => {}).on('close', () => { other.destroy() }).pipe(other)
+    links.add(client)
+  }))
+  const turn = (to: number): void => {
+    target = to
+    for (const link of links) link.destroy()
+  }
+  const lines: Lines = []
+  const app = await makeApp(t, { redis: `redis://127.0.0.1:${relay}`, lines }, routes)
+  const [browser] = await sessions(app, 1)
+  const told = (): unknown[] => lines.filter(({ msg }) => msg.startsWith('the session store')).map(({ level, reason }) => [level, reason ?? ''])
+  turn(port)
+  await until('the log says why', 5000, () => told().length > 0)
+  t.strictSame(told(), [[50, 'TLS']])
+  await allUnavailable(t, app, browser!.clone(), 0)
+  turn(redis.port)
+  await until('it heals', 5000, () => app.sessions.status() === 'ready')
+  t.strictSame(told(), [[50, 'TLS'], [30, '']])
+  t.strictSame(await browser!.json('/'), { user: '0' })
+  turn(0)
+})
+
 test('commands and rights that are missing', async (t) => {
   const renamed = async (...commands: string[]): Promise<RedisProcess> =>
     await start(t, { config: commands.map((command) => `rename-command ${command} ""`).join('\n') })
@@ -203,6 +296,11 @@ test('what is no Redis at all', async (t) => {
   const port = await portOf(t, web)
   await refuses(t, 'HTTP', `redis://127.0.0.1:${port}`, new RegExp(`what listens at 127\\.0\\.0\\.1:${port} is no Redis`))
   const mute = await portOf(t, createTcpServer((socket) => { socket.on('error', () => {}) }))
+  await refuses(t, 'HTTP, asked by TLS', `rediss://127.0.0.1:${port}`, new RegExp(`what listens at 127\\.0\\.0\\.1:${port} is no Redis`))
+  const closing = await portOf(t, createTcpServer((socket) => { socket.destroy() }))
+  for (const scheme of ['redis', 'rediss']) {
+    await refuses(t, 'closes', `${scheme}://127.0.0.1:${closing}`, new RegExp(`within 5 s \\(ECONNRESET\\): 127\\.0\\.0\\.1:${closing} (?:takes connections and closes them at once: .*proxy|closed the connection)`), 9500)
+  }
   await refuses(t, 'mute', `redis://127.0.0.1:${mute}`, new RegExp(`within 5 s \\(.*127\\.0\\.0\\.1:${mute} gives no answer`), 9500)
 })
 

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { CommandError, UsageError, type Command, type Context } from '../command.js'
+import { inWords, place, withoutConnection, type Place } from '../connection.js'
 import { textOf } from '../../environment.js'
 import { OptionsSchema } from '../../options.js'
 import { MAX_TTL } from './forms.js'
@@ -38,14 +39,15 @@ export const demo: Command = { summary: 'serve an interactive page that shows a 
 async function run (args: string[], { env, print }: Context): Promise<undefined> {
   const flags = readFlags(args)
   const options = demoOptions(flags, env)
-  const app = await start(options)
+  const at = demoPlace(flags, env)
+  const app = await start(options, at)
   const url = await listen(app, flags)
   closeOnSignal(app)
 
   if (options.secret !== undefined) {
     print('SESSION_SECRET is not set: signing with a random secret, so sessions end with this process.')
   }
-  print(`Sessions are kept in ${describeStore(options.redis)}.`)
+  print(`Sessions are kept in ${at.url === 'memory:' ? "this process's memory" : at.where}.`)
   print(`Demo running at ${url} (Ctrl+C ends it)`)
 }
 
@@ -73,7 +75,7 @@ export function readFlags (args: string[]): DemoFlags {
  */
 export function demoOptions (flags: DemoFlags, env: NodeJS.ProcessEnv): DemoOptions {
   return {
-    redis: flags.redis ?? (env.SESSION_REDIS || 'memory:'),
+    redis: demoPlace(flags, env).url,
     ttl: flags.ttl,
     // What is not given here the plugin takes from its own variables.
     secret: env.SESSION_SECRET ? undefined : randomBytes(32).toString('base64url'),
@@ -82,6 +84,11 @@ export function demoOptions (flags: DemoFlags, env: NodeJS.ProcessEnv): DemoOpti
     // Standard output is for people; what the server has to report goes where errors go.
     logger: { level: 'warn', stream: process.stderr }
   }
+}
+
+/** Where the demo keeps its sessions. */
+function demoPlace (flags: DemoFlags, env: NodeJS.ProcessEnv): Place {
+  return place({ redis: flags.redis }, env, 'memory:')
 }
 
 function parse (args: string[]): { [flag in keyof DemoFlags]?: string } {
@@ -116,7 +123,7 @@ function notEmpty (flag: string, text: string | undefined): string | undefined {
 }
 
 /** Boots the app. Beyond that it asks for a record that cannot exist: Redis may let us in and still refuse to answer. */
-async function start (options: DemoOptions): Promise<FastifyInstance> {
+async function start (options: DemoOptions, at: Place): Promise<FastifyInstance> {
   let app: FastifyInstance | undefined
   try {
     app = await buildDemo(options)
@@ -124,25 +131,15 @@ async function start (options: DemoOptions): Promise<FastifyInstance> {
     return app
   } catch (error) {
     await app?.close()
-    throw new CommandError(explainBoot(error as NodeJS.ErrnoException, options.redis))
+    throw new CommandError(explainBoot(error as NodeJS.ErrnoException, at))
   }
 }
 
-/** The plugin's own words, with the address in place of the option that every demo sets. */
-function explainBoot (error: NodeJS.ErrnoException, redis: string): string {
+/** The plugin's own words, with the flag or the variable in place of the option that every demo sets. */
+function explainBoot (error: NodeJS.ErrnoException, at: Place): string {
+  if (/^fastify-live-session: redis\b/.test(error.message)) return withoutConnection(inWords(error)!, at)
   const reason = (error.message.split('\n')[0] ?? '').replace(/^fastify-live-session: /, '')
-  if (error.code === 'SESSION_STORE_UNAVAILABLE') return `${describeStore(redis)}: ${reason}`
-  return reason.replace(/^redis \(SESSION_REDIS\)/, describeStore(redis))
-}
-
-/** Names the store without the user name and password that a URL may hold, in its query, too. */
-export function describeStore (redis: string): string {
-  if (redis === 'memory:') return "this process's memory"
-  const scheme = /^[\w+]+:\/\//.exec(redis)?.[0] ?? ''
-  const rest = redis.slice(scheme.length)
-  // A password in a query, or a question mark in a password: nobody can tell.
-  if (/[?#].*@/s.test(rest)) return `${scheme}…`
-  return scheme + rest.replace(/^.*@/s, '').replace(/[?#].*$/s, '')
+  return error.code === 'SESSION_STORE_UNAVAILABLE' ? `${at.where}: ${reason}` : reason
 }
 
 async function listen (app: FastifyInstance, { port, host }: DemoFlags): Promise<string> {
