@@ -110,7 +110,7 @@ export const TimeoutError = createError<[string, string]>('SESSION_TIMEOUT_INVAL
 
 /** A change came after the response was sent, when nothing saves it any more. */
 export const SealedError = createError('SESSION_SEALED',
-  'The response is sent and the session saved: this change would be lost. Write with session.live instead.', 500)
+  'The session is saved with the response, which is under way: this change would be lost. Change it earlier, or write with session.live.', 500)
 
 /** A new cookie would be needed, but the response's headers are already sent. */
 export const HeadersSentError = createError('SESSION_HEADERS_SENT',

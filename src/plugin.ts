@@ -246,9 +246,10 @@ async function sessionPlugin (fastify: FastifyInstance, given: SessionOptions): 
   }
 
   /** Where the application wrote the response by hand, `saveSession` was not called. */
-  function warnOfLostChanges (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  function warnOfLostChanges (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     const session = (request as Decorated)[kSession] as Session | typeof SAVED | null | undefined
-    if (session != null && session !== SAVED && !session.sealed) session.warnOfLostChanges()
+    // Where the browser went away first, the handler is still at it, and what it changes will be saved.
+    if (session != null && session !== SAVED && !session.sealed && reply.raw.headersSent) session.warnOfLostChanges()
     done()
   }
 }

@@ -1,8 +1,12 @@
 /** What a program does by mistake, and is told in the log: once for each route, and without a value. */
+import { connect as connectHttp2, constants } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { test } from 'tap'
-import type { FastifyInstance } from 'fastify'
-import { makeApp, onEveryStore, type Lines } from '../support/app.js'
+import Fastify, { type FastifyInstance } from 'fastify'
+import sessionPlugin, { MemoryStore } from '../../src/index.js'
+import { makeApp, onEveryStore, SECRET, type Lines } from '../support/app.js'
 import { Browser } from '../support/browser.js'
+import { until } from '../support/until.js'
 
 /** What was said of changes that regenerate() dropped. */
 function dropped (lines: Lines): Array<Record<string, unknown>> {
@@ -71,4 +75,40 @@ test('regenerate() says nothing where nothing is lost by mistake', async (t) => 
     }
     t.strictSame(dropped(lines), [])
   })
+})
+
+test('nobody is warned of a change that is saved after all, because its browser went away before the handler was done', async (t) => {
+  for (const http2 of [true, false]) {
+    const lines: string[] = []
+    const app = Fastify({ ...http2 && { http2 }, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } } as object) as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(sessionPlugin, { secret: SECRET, redis: new MemoryStore(), cookie: { secure: false } })
+    let begun = false
+    app.get('/slow', async ({ session, raw }: any) => {
+      session.slow = 1
+      begun = true
+      await until('the browser is gone', 5000, () => raw.destroyed || raw.socket?.destroyed)
+      // Whatever is said of it is said by now.
+      await new Promise((resolve) => { setTimeout(resolve, 20) })
+      return 'too late'
+    })
+    app.get('/look', async ({ session }: any) => ({ ...session }))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const { cookie } = await app.sessions.issue({ user: 'ann' })
+    const { port } = app.server.address() as AddressInfo
+    if (http2) {
+      const client = connectHttp2(`http://127.0.0.1:${port}`)
+      t.teardown(() => { client.destroy() })
+      const stream = client.request({ ':path': '/slow', cookie }).on('error', () => {})
+      await until('the handler runs', 5000, () => begun)
+      stream.close(constants.NGHTTP2_CANCEL)
+    } else {
+      const abort = new AbortController()
+      fetch(`http://127.0.0.1:${port}/slow`, { headers: { cookie }, signal: abort.signal }).catch(() => {})
+      await until('the handler runs', 5000, () => begun)
+      abort.abort()
+    }
+    await until('it is saved', 5000, async () => (await app.inject({ url: '/look', headers: { cookie } })).json().slow === 1)
+    t.notMatch(lines.join(''), /not saved/, http2 ? 'HTTP/2' : 'HTTP/1.1')
+  }
 })
