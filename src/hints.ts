@@ -19,10 +19,11 @@ const RENAMED = spread({
   'store sessionstore storage adapter backend driver engine type client redisclient connection redisconnection redisurl redisuri url uri connectionstring host hostname redishost port redisport cluster sentinel sentinels redisoptions redispassword redisdb':
     '{redis}',
   'keyprefix redisprefix rediskeyprefix storeprefix namespace cacheprefix': '{prefix}',
-  'rolling saveeveryrequest updateage touchafter refresh sliding slidingexpiration renew': '{touchInterval}: every use extends a session, and 0 stores that with every request',
+  'rolling saveeveryrequest refresheachrequest updateage touchafter refresh sliding slidingexpiration renew': '{touchInterval}: every use extends a session, and 0 stores that with every request',
   disabletouch: '{ touch: false } in config.session of a route',
   'proxy trustproxy': 'trustProxy, an option of Fastify',
   'expireonclose expireatbrowserclose permanent remember rememberme': '{cookie.persistent}',
+  'cookieoptions cookieattributes': 'cookie, an object with name, secure, sameSite and so on',
   'securecookie https ssl': '{cookie.secure}',
   'partitionedcookie chips': '{cookie.partitioned}',
   'decorator propertyname requestproperty': '{decoratorName}',
@@ -39,6 +40,7 @@ const NEEDLESS = spread({
   'algorithm hmac digest signed usesigner cookieprefix': 'the cookie is always signed, with HMAC-SHA-256',
   'genid idgenerator generateid sessionidgenerator idlength sessionidlength': 'ids and secrets come from the system\'s random source',
   'serializer serialize deserialize parse encode decode stringify': 'fields are kept as JSON',
+  'encrypt encryption encrypted': 'the data stay in Redis, none is in the cookie',
   unset: 'request.session = null ends a session'
 })
 

@@ -4,7 +4,7 @@
  */
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { readEnvironment, variablesOf, type Environment } from './environment.js'
+import { readEnvironment, textOf, variablesOf, type Environment } from './environment.js'
 import { OptionError } from './errors.js'
 import { hintFor, type Known } from './hints.js'
 import { resolveMigrations, type MigrateFrom, type ResolvedMigration } from './migrate/options.js'
@@ -86,8 +86,8 @@ export const OptionsSchema = Type.Object({
    */
   secret: Type.Optional(Type.Unsafe<string | readonly string[]>(Type.Any({ env: ['SESSION_SECRET'], separator: ',' }))),
   /**
-   * URL (`redis://`, `rediss://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`, `unix:///path`), ioredis options, an ioredis
-   * client or Cluster, or a store. `memory:` keeps sessions in this process.
+   * URL (`redis://`, `rediss://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`, `unix:///path`), ioredis
+   * options, an ioredis client or Cluster, or a store. `memory:` keeps sessions in this process.
    *
    * @default `fastify.redis` if registered, else `redis://localhost:6379`
    */
@@ -285,6 +285,9 @@ export function resolveOptions (given: SessionOptions, environment: Environment)
   }
   const { secret, cookie, touchInterval = Math.min(merged.idleTimeout / 60, 60), schema, migrateFrom, ...rest } = merged
   const secrets = checkSecrets(secret, secret === fromEnvironment['secret'])
+  if (typeof secret === 'string' && secret.includes(',') && secret === textOf(OptionsSchema, 'secret', environment)) {
+    warnings.push('the option secret is SESSION_SECRET as it stands, so one secret, commas and all: where the commas divide several, leave the option out')
+  }
   checkTimes(merged, touchInterval)
   const fields = schema === undefined ? undefined : new FieldSchema(schema)
   checkUsers(merged, fields)

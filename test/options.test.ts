@@ -107,6 +107,7 @@ test('an unknown option is refused, and what was meant is named', async (t) => {
     ['idletimeout', /: unknown; did you mean idleTimeout\?$/], ['idleTimout', /mean idleTimeout\?/], ['IDLE_TIMEOUT', /mean idleTimeout\?/],
     ['sameSite', /mean cookie\.sameSite\?/], ['httpOnly', /mean cookie\.httpOnly\?/], ['name', /mean cookie\.name\?/], ['cookieName', /mean cookie\.name\?/],
     ['maxAge', times], ['ttl', times], ['expires', times],
+    ['cookieOptions', /here that is cookie, an object/], ['encrypt', /leave it out: the data stay in Redis/],
     ['saveUninitialized', /leave it out: a session without data is never stored/], ['resave', /leave it out: only what changed/], ['genid', /leave it out: ids/],
     ['rolling', /here that is touchInterval/], ['disableTouch', /touch: false/], ['store', /here that is redis$/], ['client', /here that is redis$/], ['url', /here that is redis$/],
     ['key', /here that is secret for what signs the cookie, cookie\.name for its name/], ['salt', /here that is secret/], ['password', /here that is secret$/],
@@ -220,7 +221,12 @@ test('a secret with a comma in it is told from two secrets', async (t) => {
   ] as const
   for (const [text, message] of parts) t.throws(() => resolveOptions({}, { SESSION_SECRET: text }), { code: 'SESSION_OPTION_INVALID', message })
   // Given in code, a comma is a character as any other.
-  t.strictSame(resolve({ secret: parts[0][0] }, { SESSION_SECRET: parts[0][0] }).secrets, [parts[0][0]])
+  const { secrets, warnings } = resolve({ secret: parts[0][0] }, { SESSION_SECRET: parts[0][0] })
+  t.strictSame(secrets, [parts[0][0]])
+  // But whoever hands the variable on may have meant what it means by itself: then everybody would be logged out.
+  t.match(warnings, [/^the option secret is SESSION_SECRET as it stands, so one secret, .*: where the commas divide several, leave the option out$/])
+  t.strictSame(resolve({ secret: parts[0][0] }, {}).warnings, [])
+  t.strictSame(resolve({ secret: SECRET }, { SESSION_SECRET: SECRET }).warnings, [])
 })
 
 test('secrets that documentation shows, and secrets of hardly any characters, are refused', async (t) => {

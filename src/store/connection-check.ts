@@ -35,7 +35,28 @@ const passed = new WeakMap<object, number>()
 const OTHER_SLOTS = ['{1}', '{2}']
 /** So many keys in slots all over a Cluster. */
 const SPREAD = 32
-const PROBE = script('return 1')
+
+/**
+ * What no session can do without, on a key that is not there: those commands of it which Redis does not run in a script, each
+ * with what it says. Nothing is left of it.
+ */
+const PROBE = script(`
+local key, refused = KEYS[1], {}
+for _, command in ipairs({
+  {'DEL', key}, {'EXISTS', key}, {'HDEL', key, 'a'}, {'HEXISTS', key, 'a'}, {'HGET', key, 'a'}, {'HGETALL', key}, {'HLEN', key},
+  {'HMGET', key, 'a'}, {'PEXPIRE', key, '1000'}, {'PTTL', key}, {'TIME'}, {'HSET', key, 'a', '1'}, {'DEL', key}
+}) do
+  local answer = redis.pcall(unpack(command))
+  if type(answer) == 'table' and answer.err then
+    refused[#refused + 1] = command[1]
+    refused[#refused + 1] = answer.err
+    if command[1] == 'DEL' then break end
+  end
+end
+return refused
+`)
+/** A script that nobody has. */
+const UNKNOWN = '0'.repeat(40)
 
 /**
  * The database that a client is meant for: the one it was made for, or switched to since by `select()`. ioredis goes back to
@@ -94,18 +115,31 @@ async function troubleWithKeys (client: Redis, prefix: string, silence: number, 
 }
 
 /**
- * Whether scripts can be run; also for a Cluster, where one node stands for all.
+ * Whether scripts can be run, and in them what sessions need; also for a Cluster, where one node stands for all.
  *
  * @param silence see `Target`
  * @throws where the connection breaks
  */
 export async function troubleWithScripts (client: Redis | Cluster, prefix: string, silence = Infinity): Promise<Trouble | undefined> {
+  const key = prefix + OTHER_SLOTS[0]
   const answers = await Promise.all([
-    refusal(client, silence, 'evalsha', PROBE.sha, '1', prefix),
-    refusal(client, silence, 'eval', PROBE.text, '1', prefix)
+    answerTo(client, silence, 'evalsha', UNKNOWN, '1', key),
+    answerTo(client, silence, 'eval', PROBE.text, '1', key)
   ])
-  const answer = answers.find((answer) => answer !== undefined && isOutOfReach(answer))
+  const [, refused] = answers
+  if (Array.isArray(refused)) answers.push(...refusals(refused.map(String)))
+  const answer = answers.find((answer): answer is Error => answer instanceof Error && isOutOfReach(answer))
   return answer === undefined ? undefined : troubleOf(answer, placeOf(client))
+}
+
+/** What Redis says of single commands in a script names none, and is not the same in all versions. */
+function refusals (refused: readonly string[]): Error[] {
+  return refused.flatMap((text, i) => {
+    const name = refused[i - 1] ?? ''
+    if (i % 2 === 0) return []
+    if (/unknown redis command/i.test(text)) return [new Error(`ERR unknown command '${name}'`)]
+    return /user executing the script|NOPERM/.test(text) ? [new Error(`NOPERM this user has no permissions to run the '${name.toLowerCase()}' command`)] : []
+  })
 }
 
 /** Whether a command was refused for what it is: unknown, or not allowed. */
@@ -114,13 +148,18 @@ function isOutOfReach (answer: Error): boolean {
 }
 
 async function refusal (client: Redis | Cluster, silence: number, name: string, ...args: string[]): Promise<Error | undefined> {
+  const answer = await answerTo(client, silence, name, ...args)
+  return answer instanceof Error ? answer : undefined
+}
+
+/** @returns what Redis said, be it an error */
+async function answerTo (client: Redis | Cluster, silence: number, name: string, ...args: string[]): Promise<unknown> {
   const command = new WatchedCommand(name, args, silence)
   client.sendCommand(command)
   try {
-    await command.promise
-    return undefined
+    return await command.promise
   } catch (error) {
     if ((error as Error).name !== 'ReplyError') throw error
-    return error as Error
+    return error
   }
 }

@@ -46,7 +46,11 @@ export function readAddress (url: string): RedisAddress {
   if (fragment !== undefined || (!socket && path.includes('@'))) throw refusal(NOT_UNDERSTOOD)
   const { db, ...parameters } = readQuery(query)
   const at = authority.lastIndexOf('@')
-  const options = { ...parameters, ...readCredentials(authority.slice(0, Math.max(at, 0))), ...(tls && { tls: {} }) }
+  const credentials = readCredentials(authority.slice(0, Math.max(at, 0)))
+  for (const name of ['username', 'password'] as const) {
+    if ((parameters[name] ?? credentials[name]) !== (credentials[name] ?? parameters[name])) throw refusal(twice(name))
+  }
+  const options = { ...parameters, ...credentials, ...(tls && { tls: {} }) }
   const hosts = authority.slice(at + 1)
   const rest = path.slice(1)
   if (socket) {
@@ -75,6 +79,10 @@ function refusal (problem: string): Error {
   return new OptionError('redis (SESSION_REDIS)', problem)
 }
 
+function twice (name: string): string {
+  return `says ${name} twice, and different things: leave one out`
+}
+
 /** User and password. Whatever is wrong with them, they are not shown. */
 function readCredentials (credentials: string): Pick<RedisOptions, 'username' | 'password'> {
   const [, username = '', password] = /^([^:]*)(?::(.*))?$/s.exec(credentials) ?? []
@@ -92,17 +100,27 @@ function decode (text: string): string {
   }
 }
 
+const PARAMETERS: ReadonlySet<string> = new Set(['db', 'username', 'password', 'family'])
+
 function readQuery (query: string): Pick<RedisOptions, 'username' | 'password' | 'db' | 'family'> {
-  const options: Pick<RedisOptions, 'username' | 'password' | 'db' | 'family'> = {}
-  for (const [name, value] of new URLSearchParams(query)) {
-    if (name === 'db') options.db = readDatabase(value)
-    else if (name === 'username' || name === 'password') options[name] = value
-    else if (name === 'family' && /^[046]$/.test(value)) options.family = Number(value)
-    // A name may be part of a password.
-    else if (query.includes('@')) throw refusal(NOT_UNDERSTOOD)
-    else throw refusal('behind the ? of a URL may stand db, username, password and family (4 or 6): pass anything else as ioredis options')
+  const parameters = new URLSearchParams(query)
+  const value = (name: string): string | undefined => {
+    const [first, ...others] = parameters.getAll(name)
+    if (others.some((other) => other !== first)) throw refusal(twice(name))
+    return first
   }
-  return options
+  const [db, username, password, family] = ['db', 'username', 'password', 'family'].map(value)
+  if ([...parameters.keys()].some((name) => !PARAMETERS.has(name)) || (family !== undefined && !/^[046]$/.test(family))) {
+    // A name may be part of a password.
+    if (query.includes('@')) throw refusal(NOT_UNDERSTOOD)
+    throw refusal('behind the ? of a URL may stand db, username, password and family (4 or 6): pass anything else as ioredis options')
+  }
+  return {
+    ...(db !== undefined && { db: readDatabase(db) }),
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(family !== undefined && { family: Number(family) })
+  }
 }
 
 function readDatabase (text: string): number {

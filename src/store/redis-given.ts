@@ -99,6 +99,6 @@ function checkOptions (options: Record<string, unknown>): void {
   for (const [name, limit] of [['db', 999_999_999], ['port', 65_535]] as const) {
     const value = options[name]
     if (value == null) continue
-    if (!/^\d{1,9}$/.test(String(value)) || Number(value) > limit) throw refusal(`${name} has to be a whole number from 0`)
+    if (!/^\d{1,9}$/.test(String(value)) || Number(value) > limit) throw refusal(`${name} has to be a whole number from 0${name === 'port' ? ` to ${limit}` : ''}`)
   }
 }

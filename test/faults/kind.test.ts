@@ -1,4 +1,5 @@
 /** What is there is no Redis that sessions can be kept in as they were told to: each case has its own sentence, soon. */
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
@@ -94,6 +95,8 @@ test('a Cluster of one node works as a single Redis, and is none any more when i
   await one.ask('CLUSTER', 'MEET', two.host, String(two.port))
   await until('they have met', 10_000, async () => (await two.ask('CLUSTER', 'NODES') as string).trim().split('\n').length === 2 && (await two.ask('CLUSTER', 'INFO') as string).includes('cluster_state:ok'))
   const [, id] = /^(\w+) .*myself/m.exec(await two.ask('CLUSTER', 'NODES') as string)!
+  // Of two nodes with one epoch the other would win, and the target might end as its replica.
+  await two.ask('CLUSTER', 'BUMPEPOCH')
   // The target first, or it would not be believed.
   for (const node of [two, one]) {
     const client = node.client({ disableClientInfo: true })
@@ -266,7 +269,8 @@ test('a Redis that speaks TLS after a restart, and plainly again: the log says s
 test('commands and rights that are missing', async (t) => {
   const renamed = async (...commands: string[]): Promise<RedisProcess> =>
     await start(t, { config: commands.map((command) => `rename-command ${command} ""`).join('\n') })
-  for (const commands of [['EVAL', 'EVALSHA'], ['EVAL'], ['EVALSHA'], ['INFO'], ['DEL']]) {
+  const inScripts = ['EXISTS', 'HDEL', 'HEXISTS', 'HGET', 'HGETALL', 'HLEN', 'HMGET', 'HSET', 'PEXPIRE', 'PTTL', 'TIME']
+  for (const commands of [['EVAL', 'EVALSHA'], ['EVAL'], ['EVALSHA'], ['INFO'], ['DEL'], ['HSET'], ['TIME', 'PEXPIRE']]) {
     const { url, port } = await renamed(...commands)
     await refuses(t, commands.join(' '), url, new RegExp(`:${port} does not know the command (?:${commands.join('|')}), which sessions need`))
   }
@@ -276,6 +280,7 @@ test('commands and rights that are missing', async (t) => {
   const redis = await start(t)
   const url = redis.url.replace('://', `://app:${PASSWORD}@`)
   for (const [rules, sentence] of [
+    ...inScripts.map((name) => [[`-${name}`], new RegExp(`may not run ${name} \\(NOPERM\\): allow \\+${name.toLowerCase()}`)] as const),
     [['-eval'], /may not run EVAL \(NOPERM\): allow \+eval/],
     [['-evalsha'], /may not run EVALSHA \(NOPERM\): allow \+evalsha/],
     [['-del'], /may not run DEL \(NOPERM\): allow \+del/],
@@ -286,6 +291,19 @@ test('commands and rights that are missing', async (t) => {
     await redis.ask('ACL', 'SETUSER', 'app', 'reset', 'on', `>${PASSWORD}`, '~*', '&*', '+@all', ...rules)
     await refuses(t, rules.join(' '), url, new RegExp(`${redis.host}:${redis.port}.* ${sentence.source}`))
   }
+  // What a script of sessions runs, and is not tried here, some do without.
+  const ran = new Set([...readFileSync(new URL('../../src/store/redis-scripts.ts', import.meta.url), 'utf8').matchAll(/redis\.p?call\('(\w+)'/g)].map(([, name]) => name!))
+  t.strictSame([...ran].filter((name) => !inScripts.includes(name)).sort(), ['DEL', 'MEMORY'])
+  await redis.ask('ACL', 'SETUSER', 'app', 'reset', 'on', `>${PASSWORD}`, '~*', '&*', '+@all', '-memory', '-publish', '-@sortedset', '-scan', '-subscribe', '-ping')
+  await makeApp(t, { redis: url })
+  t.equal(await redis.ask('DBSIZE'), 0)
+  // Full, it is there all the same, for what does not grow.
+  const full = await start(t, { config: 'maxmemory 1' })
+  await makeApp(t, { redis: full.url })
+  const cluster = await startCluster()
+  t.teardown(() => cluster.stop())
+  for (const one of cluster.nodes) await one.ask('ACL', 'SETUSER', 'app', 'on', `>${PASSWORD}`, '~*', '&*', '+@all', '-hset')
+  await refuses(t, 'of a Cluster', cluster.url.replace('://', `://app:${PASSWORD}@`), /may not run HSET \(NOPERM\): allow \+hset/)
   await redis.ask('CONFIG', 'SET', 'requirepass', PASSWORD)
   await refuses(t, 'no password', redis.url, new RegExp(`${redis.host}:${redis.port} wants a password.*NOAUTH`))
   await refuses(t, 'wrong one behind the ?', `${redis.url}?password=${PASSWORD}x`, /WRONGPASS/)
