@@ -60,7 +60,17 @@ export function hintFor (name: string, known: readonly Known[], shown: (option: 
   // The right name in the wrong group, or in another case, says more than any other library.
   const elsewhere = changes === 0 ? '' : names.map((each) => hereFor(each, known, shown)).find((hint) => hint !== '') ?? ''
   if (elsewhere !== '') return elsewhere
-  return changes <= Math.max(1, names.at(-1)!.length / 4) ? `; did you mean ${nearest}?` : ''
+  return isSlip(names.at(-1)!, changes) ? `; did you mean ${nearest}?` : ''
+}
+
+/** Which one of several names was meant by one that is none of them; `undefined` where it is no slip of the keyboard. */
+export function meantBy (name: string, names: readonly string[]): string | undefined {
+  const [nearest, changes] = nearestOf([simple(name)], names.map((one): Known => [one, one]))
+  return isSlip(simple(name), changes) ? nearest : undefined
+}
+
+function isSlip (name: string, changes: number): boolean {
+  return changes <= Math.max(1, name.length / 4)
 }
 
 /** What a name of another library is here, where all that takes its place is among what is known. */

@@ -40,7 +40,7 @@ export async function assemble (fastify: FastifyInstance, options: ResolvedOptio
   const settleStore = settle(fastify, options)
   const cookie = await makeCookie(fastify, options.cookie, options.migrateFrom)
   const connected = await connectStore(fastify, options.redis, options)
-  settleStore(connected)
+  await settleStore(connected)
   const store = new WatchedStore(connected, decoratorName)
   const fieldRules: FieldRules = {
     maxDepth: options.maxDepth,

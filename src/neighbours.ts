@@ -6,7 +6,6 @@ import type { FastifyInstance } from 'fastify'
 import type { ResolvedMigration } from './migrate/options.js'
 import { optionError, type CookieOptions } from './options.js'
 import { rootOf } from './root.js'
-import { overlap } from './store/keyspace.js'
 import { RedisStore } from './store/redis.js'
 import type { Store } from './store/store.js'
 
@@ -29,20 +28,20 @@ const neighbours = new WeakMap<FastifyInstance, Neighbour[]>()
  * Makes an instance known to those that come after it.
  *
  * @param context in which it is registered
- * @returns to be called with its store before that is used, which throws in the same way
+ * @returns to be called with its store before that is used, which rejects in the same way
  * @throws OptionError (`SESSION_OPTION_INVALID`) where it has a cookie or records in common with one that came before
  */
 export function settle (
   context: FastifyInstance,
   { decoratorName, cookie, migrateFrom }: { decoratorName: string, cookie: CookieOptions, migrateFrom: readonly ResolvedMigration[] }
-): (store: Store) => void {
+): (store: Store) => Promise<void> {
   const root = rootOf(context)
   const others = neighbours.get(root) ?? []
   const own: Neighbour = { decoratorName, cookie, oldCookies: migrateFrom.map(({ cookie }) => cookie), store: undefined }
   for (const other of others) assertOwnCookie(own, other)
   neighbours.set(root, [...others, own])
-  return (store) => {
-    for (const other of others) if (other.store !== undefined) assertOwnRecords(store, other.store, called(other, own))
+  return async (store) => {
+    for (const other of others) if (other.store !== undefined) await assertOwnRecords(store, other.store, called(other, own))
     own.store = store
   }
 }
@@ -61,9 +60,9 @@ function assertOwnCookie (own: Neighbour, other: Neighbour): void {
 }
 
 /** @param it what to call the other one */
-function assertOwnRecords (store: Store, other: Store, it: string): void {
+async function assertOwnRecords (store: Store, other: Store, it: string): Promise<void> {
   if (store === other) throw optionError('redis', `${it} has the same store: give each instance one of its own`)
-  if (store instanceof RedisStore && other instanceof RedisStore && overlap(store.keyspace, other.keyspace)) {
+  if (store instanceof RedisStore && other instanceof RedisStore && await store.overlaps(other)) {
     throw optionError('prefix', `${it} keeps its sessions in the same Redis under the same prefix: give one of them another prefix, in code, because variables apply to both`)
   }
 }

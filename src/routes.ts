@@ -5,9 +5,11 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { OptionError } from './errors.js'
+import { meantBy } from './hints.js'
 import { rootOf } from './root.js'
 import { isDemanding } from './session/authentication.js'
 import type { RouteRules } from './session/route.js'
+import { isPlain } from './settings.js'
 
 /** An instance of the plugin, and the context that it is registered in. */
 interface Guard { context: FastifyInstance, decoratorName: string, rules: RouteRules }
@@ -42,11 +44,13 @@ class Routes {
   }
 
   #check (): void {
-    for (const decoratorName of new Set(this.#guards.map((guard) => guard.decoratorName))) {
+    const names = [...new Set(this.#guards.map((guard) => guard.decoratorName))]
+    for (const route of this.#announced.keys()) assertPlace(route, names)
+    for (const decoratorName of names) {
       const guards = this.#guards.filter((guard) => guard.decoratorName === decoratorName)
       for (const [{ method, url, config }, context] of this.#announced) {
         const guard = guards.find((guard) => isWithin(context, guard.context))
-        const route = `${[method].flat().join(', ')} ${url}`
+        const route = nameOf(method, url)
         const rule = (guard ?? guards[0]!).rules.check(config, route)
         if (guard === undefined && isDemanding(rule)) {
           throw new OptionError(`${route}: config.${decoratorName}`, 'nothing guards this route: register the plugin in a context that the route belongs to')
@@ -54,6 +58,32 @@ class Routes {
       }
     }
   }
+}
+
+function nameOf (method: RouteOptions['method'], url: string): string {
+  return `${[method].flat().join(', ')} ${url}`
+}
+
+/** What a route says of the session where nobody would read it, beside `config` or under another name, guards nothing. */
+function assertPlace ({ method, url, config, ...options }: RouteOptions, names: readonly string[]): void {
+  for (const name of names) {
+    if (asksFor((options as Record<string, unknown>)[name])) {
+      throw new OptionError(`${nameOf(method, url)}: ${name}`, `it belongs into the route's config, or guards nothing: { config: { ${name}: … } }`)
+    }
+  }
+  for (const [name, value] of Object.entries(config ?? {})) {
+    if (names.includes(name) || !asksFor(value)) continue
+    const meant = name === STANDARD ? names.join(' or config.') : meantBy(name, names)
+    if (meant !== undefined) throw new OptionError(`${nameOf(method, url)}: config.${name}`, `no instance of the plugin has this name, so it guards nothing; did you mean config.${meant}?`)
+  }
+}
+
+/** The option `decoratorName` where it is not given. */
+const STANDARD = 'session'
+
+/** Whether something looks like a rule that guards, well made or not. */
+function asksFor (value: unknown): boolean {
+  return isPlain(value) && ['elevated', 'maxAuthAge'].some((name) => value[name] !== undefined && value[name] !== false)
 }
 
 /** Contexts inherit from the one that they are in. */
@@ -79,7 +109,7 @@ subscribe('fastify.initialization', (message) => {
  *
  * @param context in which the instance of the plugin is registered
  * @throws OptionError (`SESSION_OPTION_INVALID`) when the app gets ready, see `RouteRules`; also where a rule guards
- *   nothing, because its route is in no context of the plugin
+ *   nothing, because its route is in no context of the plugin, or because it stands where nobody reads it
  */
 export function guardRoutes (context: FastifyInstance, decoratorName: string, rules: RouteRules): void {
   const root = rootOf(context)

@@ -1,7 +1,8 @@
 /**
- * Which keys of which Redis belong to a store, as far as its connection tells: for finding two instances of the plugin
+ * Which keys of which Redis belong to a store: for finding two instances of the plugin
  * that would have the same records.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 
 /** The keys that begin with a prefix, in one database. */
@@ -28,12 +29,30 @@ export function keyspaceOf (client: Redis | Cluster, prefix: string): Keyspace {
   return { servers: [path == null || path === '' ? addressOf({ host, port }, 6379) : path], database, prefix }
 }
 
-/** Whether two stores would find each other's keys. Metadata of a store stand under its prefix and an `@`. */
+/** Whether two stores would find each other's keys, as far as addresses tell. */
 export function overlap (one: Keyspace, other: Keyspace): boolean {
+  return wouldOverlap(one, other) && one.servers.some((server) => other.servers.includes(server))
+}
+
+/** Whether they would if they were in one Redis. Metadata of a store stand under its prefix and an `@`. */
+export function wouldOverlap (one: Keyspace, other: Keyspace): boolean {
   const within = (prefix: string, outer: string): boolean => prefix === outer || prefix.startsWith(`${outer}@`)
-  return one.database === other.database &&
-    (within(one.prefix, other.prefix) || within(other.prefix, one.prefix)) &&
-    one.servers.some((server) => other.servers.includes(server))
+  return one.database === other.database && (within(one.prefix, other.prefix) || within(other.prefix, one.prefix))
+}
+
+/** A server has this long to say which one it is, milliseconds. */
+const ASK_LIMIT = 1000
+
+/**
+ * The ids that the servers of a client gave themselves when they were started: one server may have many addresses. Asks for
+ * them where a client is connected, and asks for such things by itself; none otherwise.
+ */
+export async function serversOf (client: Redis | Cluster): Promise<string[]> {
+  const nodes = client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]
+  const infos = await Promise.all(nodes.filter(({ status, options }) => status === 'ready' && options.enableReadyCheck !== false).map(async (node) => {
+    return await Promise.race([node.info('server').catch(() => ''), sleep(ASK_LIMIT, '', { ref: false })])
+  }))
+  return infos.flatMap((info) => /^run_id:(?!0+\r?$)([\da-f]{40})\r?$/m.exec(info)?.[1] ?? [])
 }
 
 function addressOf (address: Address, standardPort: number): string {

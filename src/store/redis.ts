@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { keyspaceOf, type Keyspace } from './keyspace.js'
+import { keyspaceOf, overlap, serversOf, wouldOverlap, type Keyspace } from './keyspace.js'
 import { readRecord } from './redis-reply.js'
 import { applyOperations, reservedName } from './operations.js'
 import * as record from './record.js'
@@ -69,9 +69,13 @@ export class RedisStore implements Store {
     })
   }
 
-  /** The keys that are this store's. */
-  get keyspace (): Keyspace {
-    return keyspaceOf(this.#client, this.#prefix)
+  /** Whether another store has its keys, or some of them, in the same Redis, by whatever address it got there. */
+  async overlaps (other: RedisStore): Promise<boolean> {
+    const [own, others] = [this, other].map((store) => keyspaceOf(store.#client, store.#prefix)) as [Keyspace, Keyspace]
+    if (overlap(own, others)) return true
+    if (!wouldOverlap(own, others)) return false
+    const [ids, otherIds] = await Promise.all([serversOf(this.#client), serversOf(other.#client)])
+    return ids.some((id) => otherIds.includes(id))
   }
 
   /** The connection, for what else has to be asked of the same Redis. */

@@ -1,4 +1,5 @@
 /** Several instances of the plugin in one app share nothing, or the app does not boot. */
+import { join } from 'node:path'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fastifyRedis from '@fastify/redis'
 import { Cluster, Redis } from 'ioredis'
@@ -6,6 +7,9 @@ import { test, type Test } from 'tap'
 import sessionPlugin, { MemoryStore, RedisStore, type SessionOptions } from '../../src/index.js'
 import { keyspaceOf, overlap } from '../../src/store/keyspace.js'
 import { SECRET, sharedRedis } from '../support/app.js'
+import { startCluster } from '../support/redis-cluster.js'
+import { startRedis } from '../support/redis-process.js'
+import { startProxy } from '../support/tcp-proxy.js'
 
 const common: SessionOptions = { secret: SECRET, redis: 'memory:' }
 
@@ -109,6 +113,33 @@ test('the same records', async (t) => {
   await pair({ redis: 'memory:' }, { redis: 'memory:' })
   await pair({ redis: 'memory:' }, { redis: url })
   await pair({ redis: new MemoryStore() }, { redis: new MemoryStore() })
+})
+
+test('one Redis under several addresses, and several that are told apart', async (t) => {
+  // In the server's own directory.
+  const redis = await startRedis({ args: ['--unixsocket', 'own.sock'] })
+  const socket = join(redis.directory, 'own.sock')
+  const another = await startRedis()
+  const sentinel = await startRedis({ sentinel: true, config: `sentinel monitor mymaster ${redis.host} ${redis.port} 1` })
+  const cluster = await startCluster()
+  t.teardown(() => Promise.all([redis, another, sentinel, cluster].map((one) => one.stop())))
+  const pair = async (one: SessionOptions['redis'], two: SessionOptions['redis'], ...expected: [] | [string, RegExp?]): Promise<void> => {
+    await together(t, { cookie: { name: 'one' }, redis: one }, { cookie: { name: 'two' }, redis: two }, ...expected as [string | undefined, RegExp?])
+  }
+  const { port } = redis
+  for (const address of [`unix://${socket}`, `redis://[::ffff:127.0.0.1]:${port}`, `redis+sentinel://${sentinel.host}:${sentinel.port}/mymaster`]) {
+    await pair(redis.url, address, 'prefix', /in the same Redis under the same prefix/)
+    await pair(another.url, address)
+  }
+  const proxy = await startProxy(cluster.nodes[0]!.port)
+  t.teardown(() => proxy.close())
+  await pair(cluster.url, `redis+cluster://${proxy.host}:${proxy.port}`, 'prefix', /in the same Redis/)
+  await pair(cluster.url, another.url)
+  // Who is not there at boot is not known.
+  await t.resolves(boot(t, (app) => {
+    app.register(sessionPlugin, { ...common, redis: redis.url, cookie: { name: 'one' } })
+    app.register(sessionPlugin, { ...common, redis: 'redis://127.0.0.1:1', startup: 'lazy', cookie: { name: 'two' }, decoratorName: 'staff' })
+  }))
 })
 
 test('fastify.redis, which is the default', async (t) => {

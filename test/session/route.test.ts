@@ -225,6 +225,30 @@ test('a rule that nothing enforces stops the boot', async (t) => {
   for (const harmless of [false, {}, { touch: false }, undefined]) t.equal((await (await elsewhere(harmless)).inject('/x')).statusCode, 200)
 })
 
+test('a rule that stands where nobody reads it stops the boot', async (t) => {
+  const boot = async (route: object, more: SessionOptions[] = [{}]): Promise<FastifyInstance> => {
+    const app = makeBare(t)
+    app.get('/x', route, handler)
+    for (const [i, given] of more.entries()) await app.register(sessionPlugin, { ...options, cookie: { secure: false, name: `s${i}` }, ...given })
+    await app.ready()
+    return app
+  }
+  const staff = { decoratorName: 'staff' }
+  for (const [route, instances, message] of [
+    // @fastify/helmet and others have their settings there.
+    [{ session: { elevated: true } }, [{}], /GET \/x: session: it belongs into the route's config.*\{ config: \{ session: …/],
+    [{ staff: { maxAuthAge: 60 } }, [{}, staff], /GET \/x: staff: it belongs into the route's config/],
+    [{ config: { sessions: { elevated: true } } }, [{}], /GET \/x: config\.sessions: no instance .* guards nothing; did you mean config\.session\?$/],
+    [{ config: { Session: { elevated: 'yes' } } }, [{}], /did you mean config\.session\?$/],
+    [{ config: { sesion: { maxAuthAge: '1h' } } }, [{}], /config\.sesion: .*did you mean config\.session\?$/],
+    [{ config: { staf: { elevated: true } } }, [{}, staff], /config\.staf: .*did you mean config\.staff\?$/],
+    // Renamed by an option or a variable, the routes as they were.
+    [{ config: { session: { elevated: true } } }, [staff], /config\.session: .*did you mean config\.staff\?$/],
+    [{ config: { session: { maxAuthAge: 60 } } }, [staff, { decoratorName: 'shop' }], /did you mean config\.staff or config\.shop\?$/]
+  ] as Array<[object, SessionOptions[], RegExp]>) await t.rejects(boot(route, instances), { code: 'SESSION_OPTION_INVALID', message }, JSON.stringify(route))
+  for (const harmless of [{ session: false }, { session: { touch: false } }, { config: { auth: { elevated: true } } }, { config: { sessions: { elevated: false } } }, { config: { sessions: 5 } }, { config: { elevated: true } }]) await t.resolves(boot(harmless), JSON.stringify(harmless))
+})
+
 test('apps without the plugin are left alone, and no app knows the routes of another', async (t) => {
   const without = makeBare(t)
   without.get('/x', { config: rule({ elevate: true }) }, handler)
