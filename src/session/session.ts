@@ -362,8 +362,6 @@ export class Session implements LiveSession {
       this.#assertLoaded()
       this.#assertNotDegraded()
       this.#flush()
-      // What was not saved yet is dropped: a regeneration like any other change.
-      if (this.#busy === undefined) this.#goBack()
       const copy = this.#current
       const setAside = copy.snapshot.setAside()
       await this.#enqueue(async () => { await this.#persistence.reload(copy, setAside) })

@@ -168,22 +168,3 @@ test('nothing can be assigned to the session but null', async (t) => {
   t.strictSame(await browser.json('/null'), {})
   t.equal(browser.jar.size, 0)
 })
-
-test('reload() drops a regeneration that was not saved, like any other change', async (t) => {
-  await onEveryStore(t, async (t, { redis }) => {
-    const app = await makeApp(t, { redis }, (app) => {
-      app.get('/begin', async ({ session }: any) => { Object.assign(session, { a: 1, b: 2 }) })
-      app.get('/look', async ({ session }: any) => ({ ...session }))
-      app.get('/carried', async ({ session }: any) => { await session.regenerate(['a']); await session.reload(); return { ...session } })
-      app.get('/bare', async ({ session }: any) => { await session.regenerate(); session.c = 3; await session.reload(); return { ...session } })
-      app.get('/null', async (request: any) => { request.session = null; await request.session.reload(); return { ...request.session } })
-      app.get('/destroyed', async ({ session }: any) => { await session.destroy(); await session.reload(); return { ...session } })
-    })
-    for (const [url, left] of [['/carried', { a: 1, b: 2 }], ['/bare', { a: 1, b: 2 }], ['/null', { a: 1, b: 2 }], ['/destroyed', {}]] as const) {
-      const browser = new Browser(app)
-      await browser.get('/begin')
-      t.strictSame(await browser.json(url), left, url)
-      t.strictSame(await browser.json('/look'), left, `${url}: and the browser's cookie opens that`)
-    }
-  })
-})
